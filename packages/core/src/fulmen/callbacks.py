@@ -1,0 +1,37 @@
+"""Every installed callback's class by its name: ``from fulmen.callbacks import EarlyStopping``.
+
+Only the one that is named gets imported; where something it needs is missing, the error says which command installs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fulmen.callback import Callback
+from fulmen.registry import CALLBACKS, installed, load_class
+
+if TYPE_CHECKING:
+    from fulmen_callbacks.early_stopping import EarlyStopping
+    from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
+    from fulmen_callbacks.model_checkpoint import ModelCheckpoint
+    from fulmen_callbacks.model_summary import ModelSummary
+    from fulmen_callbacks.tqdm_progress_bar import TQDMProgressBar
+
+__all__ = [
+    "Callback",
+    "EarlyStopping",
+    "ImagePredictionLogger",
+    "ModelCheckpoint",
+    "ModelSummary",
+    "TQDMProgressBar",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return load_class(CALLBACKS, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({"Callback", *(entry.attr for entries in installed(CALLBACKS).values() for entry in entries)})

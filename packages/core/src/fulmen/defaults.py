@@ -1,0 +1,199 @@
+"""What a Trainer has when it is not told otherwise: its loggers, its callbacks, and the meaning of short-cuts."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fulmen.callback import Callback, Checkpoint, ProgressBar
+from fulmen.errors import MisconfigurationException
+from fulmen.hardware.accelerators import Accelerator
+from fulmen.logger import Logger
+from fulmen.options import Debugging
+from fulmen.registry import CALLBACKS, LOGGERS, installed, load
+from fulmen.tracking.no_run import DummyLogger
+
+
+def apply_debugging(option: dict[str, Any], debugging: Debugging) -> None:
+    """Change the options that ``fast_dev_run`` and ``barebones`` change.
+
+    Raises:
+        MisconfigurationException: something is asked for that ``barebones`` switches off.
+    """
+    count = debugging.fast_dev_run
+    if count:
+        for stage in ("train", "val", "test", "predict"):
+            option[f"limit_{stage}_batches"] = count
+        option.update(max_epochs=1, max_steps=count, num_sanity_val_steps=0, val_check_interval=1.0)
+        option.update(check_val_every_n_epoch=1, enable_checkpointing=False)
+    if debugging.barebones:
+        for name in ("enable_checkpointing", "logger", "enable_progress_bar", "enable_model_summary"):
+            if option[name]:
+                raise MisconfigurationException(
+                    f"`barebones=True` measures the bare loop, so `{name}={option[name]!r}` cannot be had; leave it off"
+                )
+            option[name] = False
+        option.update(num_sanity_val_steps=0, log_every_n_steps=0)
+
+
+def apply_determinism(debugging: Debugging) -> None:
+    """Set torch's process-wide switches that were asked for."""
+    if debugging.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=debugging.deterministic == "warn")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if debugging.benchmark is not None:
+        torch.backends.cudnn.benchmark = debugging.benchmark
+
+
+def check_single_process(option: dict[str, Any], accelerator: Accelerator) -> None:
+    """Raise for what needs more than one process, which this version cannot do yet.
+
+    Raises:
+        MisconfigurationException: several devices, several machines or a distributed strategy were asked for.
+    """
+    if option["strategy"] not in ("auto", "single_device"):
+        raise MisconfigurationException(
+            f"there is no strategy named {option['strategy']!r}; this version of fulmen-core has: auto, single_device"
+        )
+    if len(accelerator.indices) > 1:
+        if option["devices"] in ("auto", -1, "-1"):
+            accelerator.indices = accelerator.indices[:1]
+        else:
+            raise MisconfigurationException(
+                f"`devices={option['devices']!r}` asks for {len(accelerator.indices)} devices, but this version of "
+                "fulmen-core trains on one; use devices=1"
+            )
+    if option["num_nodes"] != 1:
+        raise MisconfigurationException(
+            f"`num_nodes={option['num_nodes']!r}`: this version of fulmen-core trains on one machine; use num_nodes=1"
+        )
+
+
+# ----------------------------------------------------------------------------------------------- loggers
+
+
+def make_loggers(logger: Any, root: str, debugging: Debugging) -> list[Logger]:
+    """Return the loggers that ``Trainer(logger=...)`` stands for."""
+    if logger is False or debugging.barebones:
+        return []
+    if debugging.fast_dev_run:
+        return [DummyLogger()]
+    if logger is None or logger is True:
+        name = default_logger()
+        return [] if name is None else [make_logger(name, root)]
+    given: Iterable[Any] = [logger] if isinstance(logger, (str, Logger)) else logger
+    if not isinstance(given, Iterable):
+        raise MisconfigurationException(
+            f"`logger` must be True, False, a name, a Logger or a list of these, but is {logger!r:.80}"
+        )
+    loggers = [make_logger(one, root) if isinstance(one, str) else one for one in given]
+    for one in loggers:
+        if not isinstance(one, Logger):
+            raise MisconfigurationException(
+                f"`logger` holds {one!r:.80}, a {type(one).__name__}, which is no fulmen.logger.Logger; derive it from "
+                "that class, or use an installed one by name"
+            )
+    return loggers
+
+
+def default_logger() -> str | None:
+    """Return the name of the logger of ``logger=True``: TensorBoard where it is installed, else CSV, else none."""
+    offered = installed(LOGGERS)
+    if "tensorboard" in offered and importlib.util.find_spec("tensorboard") is not None:
+        return "tensorboard"
+    return "csv" if "csv" in offered else None
+
+
+def make_logger(name: str, root: str) -> Logger:
+    """Make an installed logger by its name, with local files below ``root``."""
+    cls = load(LOGGERS, name)
+    takes_folder = "save_dir" in inspect.signature(cls).parameters
+    logger: Logger = cls(save_dir=root) if takes_folder else cls()
+    return logger
+
+
+def with_csv(loggers: Sequence[Logger], folder: Path) -> list[Logger]:
+    """Return loggers that leave a ``metrics.csv`` in the run's folder, whichever trackers the user chose."""
+    if "csv" not in installed(LOGGERS):
+        return list(loggers)
+    cls = load(LOGGERS, "csv")
+    if any(isinstance(logger, cls) and Path(str(logger.log_dir)) == folder for logger in loggers):
+        return list(loggers)
+    return [*loggers, cls(save_dir=folder.parent, name="", version=folder.name)]
+
+
+# --------------------------------------------------------------------------------------------- callbacks
+
+
+def make_callbacks(option: dict[str, Any], debugging: Debugging) -> list[Callback]:
+    """Return the user's callbacks and those that every run has, in the order in which they run."""
+    given = option["callbacks"]
+    given = [] if given is None else [given] if isinstance(given, (str, Callback)) else list(given)
+    callbacks = [load(CALLBACKS, one)() if isinstance(one, str) else one for one in given]
+    for one in callbacks:
+        if not isinstance(one, Callback):
+            what = "the class; make an object of it" if isinstance(one, type) else f"a {type(one).__name__}"
+            raise MisconfigurationException(f"`callbacks` holds {one!r:.80}, {what}, not a fulmen.Callback")
+    _check_keys(callbacks)
+    if debugging.fast_dev_run:
+        callbacks = [one for one in callbacks if not isinstance(one, Checkpoint)]
+    has_checkpoint = any(isinstance(one, Checkpoint) for one in callbacks)
+    if has_checkpoint and option["enable_checkpointing"] is False:
+        raise MisconfigurationException(
+            "`enable_checkpointing=False` was passed together with a callback that saves; leave one of them out"
+        )
+    if not has_checkpoint and _wanted(option["enable_checkpointing"], "model_checkpoint"):
+        callbacks.append(load(CALLBACKS, "model_checkpoint")())
+    has_bar = any(isinstance(one, ProgressBar) for one in callbacks)
+    if has_bar and option["enable_progress_bar"] is False:
+        raise MisconfigurationException(
+            "`enable_progress_bar=False` was passed together with a progress bar; leave one of them out"
+        )
+    if not has_bar and _wanted(option["enable_progress_bar"], "tqdm_progress_bar"):
+        callbacks.append(load(CALLBACKS, "tqdm_progress_bar")())
+    if _wanted(option["enable_model_summary"], "model_summary"):
+        summary = load(CALLBACKS, "model_summary")
+        if not any(isinstance(one, summary) for one in callbacks):
+            callbacks.append(summary())
+    return sorted(callbacks, key=lambda callback: callback.run_order)
+
+
+def _wanted(switch: bool | None, name: str) -> bool:
+    """Whether a default callback is to be there: asked for, or not refused and installed."""
+    return switch is True or (switch is None and name in installed(CALLBACKS))
+
+
+def _check_keys(callbacks: Sequence[Callback]) -> None:
+    seen: dict[str, Callback] = {}
+    for callback in callbacks:
+        has_state = type(callback).state_dict is not Callback.state_dict
+        if callback.state_key in seen and has_state:
+            raise MisconfigurationException(
+                f"two callbacks have the state key {callback.state_key!r}, so a checkpoint could keep only one of "
+                "them; give them different arguments, or a `state_key` property each"
+            )
+        seen[callback.state_key] = callback
+
+
+def is_early_stopping(callback: Callback) -> bool:
+    """Return whether a callback is an ``EarlyStopping``, without importing that class unless it must be there."""
+    return any(cls.__name__ == "EarlyStopping" for cls in type(callback).__mro__)
+
+
+def last_checkpoints(callback: Checkpoint, trainer: Any) -> list[str]:
+    """Return the paths that ``ckpt_path="last"`` may stand for, the best guess first."""
+    found = [path for path in (callback.last_model_path,) if path and os.path.exists(path)]
+    folder = getattr(callback, "dirpath", None)
+    if not found and folder and os.path.isdir(folder):
+        files = sorted(Path(folder).glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
+        found = [str(path) for path in files if path.stem.startswith("last")] or [str(path) for path in files]
+    if not found and callback.best_model_path:
+        found = [callback.best_model_path]
+    return found
+

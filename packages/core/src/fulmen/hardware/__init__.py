@@ -1,0 +1,1 @@
+"""Hardware: which device trains, in which precision, and how processes share the work."""

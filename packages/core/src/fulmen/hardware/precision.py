@@ -1,0 +1,138 @@
+"""Precision: in which number formats a model computes and keeps its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fulmen.errors import MisconfigurationException
+
+_SPELLINGS = {
+    "32": "32-true",
+    "32-true": "32-true",
+    "64": "64-true",
+    "64-true": "64-true",
+    "16": "16-mixed",
+    "16-mixed": "16-mixed",
+    "bf16": "bf16-mixed",
+    "bf16-mixed": "bf16-mixed",
+    "16-true": "16-true",
+    "bf16-true": "bf16-true",
+}
+_WEIGHTS = {"64-true": torch.float64, "16-true": torch.float16, "bf16-true": torch.bfloat16}
+_COMPUTES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+
+
+class Precision:
+    """How one run computes: the contexts to enter, the format of weights and inputs, and loss scaling.
+
+    Args:
+        precision: ``"32-true"``, ``"64-true"``, ``"16-mixed"``, ``"bf16-mixed"``, ``"16-true"``, ``"bf16-true"``, or
+            one of the short forms 16, 32, 64, ``"bf16"``.
+        device_type: ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        MisconfigurationException: the precision is not known.
+    """
+
+    def __init__(self, precision: Any, device_type: str) -> None:
+        name = _SPELLINGS.get(str(precision).lower()) if precision is not None else "32-true"
+        if name is None:
+            raise MisconfigurationException(
+                f"`precision` must be one of {', '.join(_SPELLINGS)}, but is {precision!r}"
+            )
+        self.name = name
+        self.device_type = device_type
+        self.weights_dtype: torch.dtype | None = _WEIGHTS.get(name)
+        self._computes: torch.dtype | None = _COMPUTES.get(name)
+        #: scales the loss in float16, whose gradients would underflow; ``None`` in every other precision
+        self.scaler: torch.amp.GradScaler | None = (
+            torch.amp.GradScaler(device_type) if name == "16-mixed" else None  # type: ignore[attr-defined]
+        )
+
+    @property
+    def changes_inputs(self) -> bool:
+        """Whether batches are converted on their way to the model."""
+        return self.weights_dtype is not None
+
+    def convert_module(self, module: nn.Module) -> None:
+        """Give the weights the format of this precision."""
+        if self.weights_dtype is not None:
+            module.to(dtype=self.weights_dtype)
+
+    def convert_input(self, batch: Any) -> Any:
+        """Return a batch whose floating-point tensors have the format of the weights."""
+        if self.weights_dtype is None:
+            return batch
+        return _convert_floats(batch, self.weights_dtype)
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether steps run inside a context at all."""
+        return self._computes is not None or self.weights_dtype is not None
+
+    def context(self) -> AbstractContextManager[Any]:
+        """Return the context in which a step runs."""
+        if self._computes is not None:
+            return torch.autocast(self.device_type, dtype=self._computes)
+        if self.weights_dtype is not None:
+            return _DefaultDtype(self.weights_dtype)
+        return nullcontext()
+
+    def backward(self, loss: Tensor, backward: Callable[[Tensor], None]) -> None:
+        """Run ``backward`` on the loss, scaled where this precision needs it."""
+        backward(self.scaler.scale(loss) if self.scaler is not None else loss)
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Give the gradients their true size, before hooks look at them and clipping."""
+        if self.scaler is not None:
+            self.scaler.unscale_(optimizer)
+
+    def step(self, optimizer: Optimizer) -> None:
+        """Step the optimizer; skipped by the scaler where gradients overflowed."""
+        if self.scaler is None:
+            optimizer.step()
+        else:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scaler's state."""
+        return self.scaler.state_dict() if self.scaler is not None else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the scaler's state back."""
+        if self.scaler is not None and state:
+            self.scaler.load_state_dict(state)
+
+
+class _DefaultDtype:
+    """Tensors made without a dtype get the one of the weights while this is entered."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._before = torch.get_default_dtype()
+
+    def __enter__(self) -> None:
+        self._before = torch.get_default_dtype()
+        torch.set_default_dtype(self._dtype)
+
+    def __exit__(self, *exception: object) -> None:
+        torch.set_default_dtype(self._before)
+
+
+def _convert_floats(batch: Any, dtype: torch.dtype) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(dtype) if batch.is_floating_point() else batch
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(_convert_floats(item, dtype) for item in batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(_convert_floats(item, dtype) for item in batch)
+    if isinstance(batch, dict):
+        return {key: _convert_floats(item, dtype) for key, item in batch.items()}
+    return batch

@@ -1,0 +1,1 @@
+"""Strategies: how the processes of a run share the model and the data."""

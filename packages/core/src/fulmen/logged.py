@@ -1,0 +1,133 @@
+"""LoggedMetrics: the newest values of everything logged, for callbacks, bar and user; and their way to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fulmen.logger import Recorder
+from fulmen.progress import Progress
+from fulmen.results import Results, as_tensors, to_float
+
+
+class LoggedMetrics:
+    """The dictionaries that a Trainer shows, filled from the results of whichever loop is at work.
+
+    They are brought up to date when somebody reads them, not when somebody logs.
+
+    Args:
+        progress: the counters; ``epoch`` and the x-axis of what is logged come from it.
+        every_n_steps: the steps between two log boundaries; 0 for none but the ends of epochs.
+    """
+
+    def __init__(self, progress: Progress, every_n_steps: int) -> None:
+        self._progress = progress
+        self.every_n_steps = every_n_steps
+        #: where values go; set when a run opens
+        self.recorder: Recorder | None = None
+        #: the results of the loop at work, and whether it is inside its batches
+        self.active: Results | None = None
+        self.inside_batches = False
+        self.dataloader_idx: int | None = None
+        self._callback: dict[str, Any] = {}
+        self._logged: dict[str, Any] = {}
+        self._progress_bar: dict[str, Any] = {}
+
+    @property
+    def step(self) -> int:
+        """The x-axis of what is logged now: batches at whose end optimizers stepped, the first being 0."""
+        return self._progress.logging_step
+
+    # ---------------------------------------------------------------------------------------- reading
+
+    @property
+    def callback_metrics(self) -> dict[str, Tensor]:
+        """Key -> 0-d tensor: what callbacks monitor."""
+        if self.active is not None:
+            self._callback.update(self.active.for_callbacks(self.inside_batches, self.dataloader_idx))
+        return as_tensors(self._callback)
+
+    @property
+    def logged_metrics(self) -> dict[str, Tensor]:
+        """Key -> 0-d tensor: what loggers get."""
+        if self.active is not None:
+            self._logged.update(self.active.for_logger(self.inside_batches, self.dataloader_idx))
+        return as_tensors(self._logged)
+
+    @property
+    def progress_bar_metrics(self) -> dict[str, float]:
+        """Key -> number: what the progress bar shows; reading waits for the device."""
+        if self.active is not None:
+            self._progress_bar.update(self.active.for_progress_bar(self.inside_batches, self.dataloader_idx))
+        return {key: to_float(value) for key, value in self._progress_bar.items()}
+
+    def collect(self, results: Results, on_step: bool, dataloader_idx: int | None = None) -> dict[str, Any]:
+        """Keep the newest values of a loop, before it resets or another one takes over; return the loggers' part."""
+        for_logger = results.for_logger(on_step, dataloader_idx)
+        self._callback.update(results.for_callbacks(on_step, dataloader_idx))
+        self._progress_bar.update(results.for_progress_bar(on_step, dataloader_idx))
+        self._logged.update(for_logger)
+        return for_logger
+
+    def clear(self) -> None:
+        """Forget all values: another entry point begins."""
+        self._callback, self._logged, self._progress_bar = {}, {}, {}
+        self.active = None
+
+    # ----------------------------------------------------------------------------------------- sending
+
+    def send_step(self, results: Results, step: int) -> None:
+        """Send the newest values of a training step to the run, at a log boundary."""
+        results.fold()
+        self.send(results.for_logger(on_step=True), step)
+
+    def send(self, values: Mapping[str, Any], step: int) -> None:
+        """Send values to the run, with the epoch; the journal's thread, not this one, waits for the device.
+
+        Args:
+            values: key -> number or 0-d tensor that nobody changes any more. A key ``step`` replaces the x-axis.
+            step: the x-axis.
+        """
+        if not values or self.recorder is None:
+            return
+        self._logged.update(values)
+        values = dict(values)
+        if "step" in values:
+            step = int(to_float(values.pop("step")))
+        values.setdefault("epoch", self._progress.epoch)
+        self.recorder.log_metrics(_on_host(values), step)
+
+    def send_evaluation_step(self, values: Mapping[str, Any], step: int) -> None:
+        """Send the values of one evaluation batch, whose x-axis counts the batches of its loader."""
+        if values and self.recorder is not None:
+            self._logged.update(values)
+            self.recorder.log_metrics(_on_host(dict(values)), step)
+
+
+def _on_host(values: dict[str, Any]) -> Callable[[], Mapping[str, Any]]:
+    """Return a function that gives values as numbers; whoever calls it waits for the device, this thread does not."""
+    on_device = {
+        key: value for key, value in values.items() if isinstance(value, Tensor) and value.device.type != "cpu"
+    }
+    if not on_device:
+        return lambda: {key: to_float(value) for key, value in values.items()}
+    stacked = torch.stack(list(on_device.values()))  # one copy for all of them
+    if stacked.device.type != "cuda":
+        return lambda: {**_numbers(values, on_device), **dict(zip(on_device, stacked.tolist(), strict=True))}
+    host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
+    host.copy_(stacked, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def wait_and_read() -> Mapping[str, Any]:
+        copied.synchronize()
+        return {**_numbers(values, on_device), **dict(zip(on_device, host.tolist(), strict=True))}
+
+    return wait_and_read
+
+
+def _numbers(values: Mapping[str, Any], without: Mapping[str, Any]) -> dict[str, float]:
+    return {key: to_float(value) for key, value in values.items() if key not in without}

@@ -1,0 +1,240 @@
+"""Evaluation: one pass of validation or testing over all loaders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from fulmen.data.combined import CombinedLoader, length_of
+from fulmen.data.loaders import (
+    LoaderSource,
+    batches,
+    check_not_empty,
+    combine,
+    limited,
+    set_epoch,
+)
+from fulmen.data.preparation import Prepare
+from fulmen.hooks import HookTable, is_overridden, taking
+from fulmen.logged import LoggedMetrics
+from fulmen.module import LightningModule
+from fulmen.results import Results, to_float
+
+
+class EvaluationLoop:
+    """Runs validation or testing.
+
+    Args:
+        stage: ``validation`` or ``test``, the word in the hooks' names.
+        source: where the loaders come from.
+        limit: how many batches of each loader are used.
+        limit_name: the Trainer's argument that says so, for messages.
+        log_every_n_steps: validation steps logged with ``on_step=True`` all go out, as in training at a boundary.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        module: LightningModule,
+        hooks: HookTable,
+        source: LoaderSource,
+        prepare: Prepare | None,
+        logged: LoggedMetrics,
+        limit: int | float,
+        limit_name: str,
+    ) -> None:
+        self.stage = stage
+        self.source = source
+        self._module = module
+        self._hooks = hooks
+        self._prepare = prepare
+        self._logged = logged
+        self._limit = limit
+        self._limit_name = limit_name
+        self.results = Results(training=False)
+        self.combined: CombinedLoader | None = None
+        #: batches used of each loader
+        self.max_batches: list[float] = []
+        self.batch_idx = 0
+        self.dataloader_idx = 0
+        #: batches evaluated in all, per loader: the x-axis of step values
+        self._seen: dict[int, int] = {}
+        self._modes: list[tuple[Any, bool]] = []
+
+    def set_up(self) -> None:
+        """Ask for the loaders, check them, and count their batches."""
+        loaders = self.source.request()
+        combined = combine(loaders, "sequential")
+        self.combined = combined
+        for loader in combined.flattened:
+            if self._limit != 0:
+                check_not_empty(loader, self.source.name)
+        self.max_batches = [limited(length_of(loader), self._limit, self._limit_name) for loader in combined.flattened]
+
+    @property
+    def skip(self) -> bool:
+        """Whether there is nothing to evaluate."""
+        return not any(self.max_batches)
+
+    def run(self, most_batches: float = float("inf"), epoch: int = 0, log: bool = True) -> list[dict[str, float]]:
+        """Evaluate all loaders.
+
+        Args:
+            most_batches: of each loader, at most this many (the sanity check).
+            epoch: told to the samplers.
+            log: whether values reach loggers and ``callback_metrics``; not in the sanity check.
+
+        Returns:
+            For each loader, the logged values over the epoch.
+        """
+        hooks, module, results, logged, stage = self._hooks, self._module, self.results, self._logged, self.stage
+        combined = self.combined
+        assert combined is not None
+        several = combined.mode == "sequential" and len(combined.flattened) > 1
+        combined.limits = [min(count, most_batches) for count in self.max_batches]
+        before = logged.active, logged.inside_batches, logged.dataloader_idx
+        module.__dict__["_results"] = results
+        if log:
+            logged.active, logged.inside_batches, logged.dataloader_idx = results, False, None
+
+        self._enter_evaluation_mode()
+        self._call(f"on_{stage}_start")
+        self._call(f"on_{stage}_epoch_start")
+        for loader in combined.flattened:
+            set_epoch(loader, epoch)
+
+        outputs = self._run_batches(combined, several, log)
+
+        logged.inside_batches, logged.dataloader_idx = False, None
+        self._call(f"on_{stage}_epoch_end")
+        of_epoch = logged.collect(results, on_step=False) if log else {}
+        numbers = {key: to_float(value) for key, value in of_epoch.items()}
+        for output in outputs:
+            output.update(numbers)
+        if log:
+            merged = {key: value for output in reversed(outputs) for key, value in output.items()}
+            logged.send(merged, logged.step)
+        logged.active = None
+        self._call(f"on_{stage}_end")
+        results.reset()
+        self._leave_evaluation_mode()
+        logged.active, logged.inside_batches, logged.dataloader_idx = before
+        return outputs
+
+    def _run_batches(self, combined: CombinedLoader, several: bool, log: bool) -> list[dict[str, float]]:
+        """Run every batch; return for each loader what was logged for it over the epoch."""
+        hooks, results, logged, stage, prepare = self._hooks, self.results, self._logged, self.stage, self._prepare
+        start_hooks = getattr(hooks, f"on_{stage}_batch_start")
+        end_hooks = getattr(hooks, f"on_{stage}_batch_end")
+        step = self._step_function(several)
+        outputs: list[dict[str, float]] = []
+        loader_now = -1
+        scopes: tuple[Any, Any, Any] = (None, None, None)
+        for batch, batch_idx, dataloader_idx in self._batches(combined):
+            if dataloader_idx != loader_now:
+                if loader_now >= 0:
+                    outputs.append(self._end_of_loader(loader_now if several else None, log))
+                loader_now = dataloader_idx
+                index = dataloader_idx if several else None
+                names = f"on_{stage}_batch_start", f"{stage}_step", f"on_{stage}_batch_end"
+                scopes = tuple(results.scope_of(name, index) for name in names)  # type: ignore[assignment]
+                if log:
+                    logged.inside_batches, logged.dataloader_idx = True, index
+                self.dataloader_idx = dataloader_idx
+            self.batch_idx = batch_idx
+            if prepare is not None:
+                batch = prepare(batch, dataloader_idx)
+            results.begin_batch(batch)
+            if start_hooks:
+                results.scope = scopes[0]
+                for hook in start_hooks:
+                    hook(batch, batch_idx, dataloader_idx)
+            results.scope = scopes[1]
+            output = step(batch, batch_idx, dataloader_idx)
+            if end_hooks:
+                results.scope = scopes[2]
+                for hook in end_hooks:
+                    hook(output, batch, batch_idx, dataloader_idx)
+            if log and results.has_step_values:
+                logged.send_evaluation_step(
+                    results.for_logger(on_step=True, dataloader_idx=logged.dataloader_idx),
+                    self._seen.get(dataloader_idx, 0),
+                )
+            self._seen[dataloader_idx] = self._seen.get(dataloader_idx, 0) + 1
+        if loader_now >= 0:
+            outputs.append(self._end_of_loader(loader_now if several else None, log))
+        results.begin_batch(None)
+        return outputs
+
+    def _batches(self, combined: CombinedLoader) -> Iterator[tuple[Any, int, int]]:
+        """Yield each loader's batches in turn; one loader's come without a detour through ``CombinedLoader``."""
+        if len(combined.flattened) > 1 or combined.mode != "sequential":
+            yield from combined
+            return
+        loader, limit = combined.flattened[0], combined.limits[0]
+        if limit <= 0:
+            return
+        last = limit - 1
+        for batch_idx, batch in enumerate(batches(loader, self.source.name)):
+            yield batch, batch_idx, 0
+            if batch_idx >= last:
+                return
+
+    def _step_function(self, several: bool) -> Callable[[Any, int, int], Any]:
+        name = f"{self.stage}_step"
+        step = getattr(self._module, name)
+        return evaluation_step(step, name, several)
+
+    def _end_of_loader(self, dataloader_idx: int | None, log: bool) -> dict[str, float]:
+        if not log:
+            return {}
+        self._logged.inside_batches = False
+        of_loader: Mapping[str, Any] = self._logged.collect(self.results, on_step=False, dataloader_idx=dataloader_idx)
+        return {key: to_float(value) for key, value in of_loader.items()}
+
+    def _call(self, hook: str) -> None:
+        self.results.scope = self.results.scope_of(hook)
+        for call in getattr(self._hooks, hook):
+            call()
+
+    def _enter_evaluation_mode(self) -> None:
+        module = self._module
+        self._modes = [(submodule, submodule.training) for submodule in module.modules()]
+        getattr(module, f"on_{self.stage}_model_eval")()
+
+    def _leave_evaluation_mode(self) -> None:
+        """Give every submodule the mode that it had, frozen ones in evaluation mode included."""
+        module, hook = self._module, f"on_{self.stage}_model_train"
+        if is_overridden(hook, module, LightningModule):
+            getattr(module, hook)()
+        else:
+            for submodule, training in self._modes:
+                submodule.training = training
+        self._modes = []
+
+
+def evaluation_step(step: Callable[..., Any], name: str, several: bool) -> Callable[[Any, int, int], Any]:
+    """Return a step such that it takes batch, batch index and loader index, whichever of them it wants.
+
+    Raises:
+        MisconfigurationException: there are several loaders, but the step takes no ``dataloader_idx``.
+    """
+    import inspect
+
+    from fulmen.errors import MisconfigurationException
+
+    try:
+        parameters = list(inspect.signature(step).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return step if several else lambda batch, batch_idx, _: step(batch, batch_idx)
+    takes_index = any(p.name == "dataloader_idx" for p in parameters)
+    if several and not takes_index and len(parameters) < 3:
+        raise MisconfigurationException(
+            f"there are several loaders, so `{name}` must tell them apart: "
+            f"define `{name}(self, batch, batch_idx, dataloader_idx=0)`"
+        )
+    if takes_index and parameters and parameters[-1].name == "dataloader_idx" and len(parameters) == 2:
+        return lambda batch, _, dataloader_idx: step(batch, dataloader_idx=dataloader_idx)
+    return taking(step, 3)

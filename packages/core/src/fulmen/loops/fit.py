@@ -1,0 +1,400 @@
+"""Training: epochs of batches, with validation, schedulers and log boundaries between them.
+
+``FitLoop.run`` is the whole of it; ``_run_epoch`` is the hot loop. What it calls was resolved before it starts: a hook
+that nobody overrides is not there, and nothing in it waits for a device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from fulmen.checkpoint.random_state import get_random_state, set_random_state
+from fulmen.data.combined import CombinedLoader, length_of
+from fulmen.data.loaders import (
+    LoaderSource,
+    batches,
+    check_not_empty,
+    combine,
+    counted,
+    is_single,
+    limited,
+    set_epoch,
+    with_last_flag,
+    without_shuffle,
+)
+from fulmen.data.preparation import Prepare
+from fulmen.errors import MisconfigurationException, nearest
+from fulmen.hooks import HookTable
+from fulmen.logged import LoggedMetrics
+from fulmen.loops.evaluate import EvaluationLoop
+from fulmen.loops.optimization import Optimization
+from fulmen.module import LightningModule
+from fulmen.optimizers import SchedulerConfig
+from fulmen.options import Debugging, Schedule
+from fulmen.progress import Progress
+from fulmen.results import Results
+from fulmen.state import RunningStage, TrainerState
+
+
+class FitLoop:
+    """Trains a module.
+
+    Args:
+        module: what trains.
+        hooks: which hooks are overridden.
+        source: where the training loader comes from.
+        limit: how many batches of it are used.
+        prepare: brings a batch to the device.
+        optimization: what happens with each batch.
+        schedulers: the learning-rate schedulers.
+        validation: the loop that validates, ``None`` where there is nothing to validate.
+        results: where ``self.log`` of training puts its values.
+        logged: where they go from there.
+        schedule: when things happen.
+        debugging: switches for finding faults.
+        progress: the counters.
+        state: what the trainer is doing, and whether it was asked to stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        module: LightningModule,
+        hooks: HookTable,
+        source: LoaderSource,
+        limit: int | float,
+        prepare: Prepare | None,
+        optimization: Optimization,
+        schedulers: list[SchedulerConfig],
+        validation: EvaluationLoop | None,
+        results: Results,
+        logged: LoggedMetrics,
+        schedule: Schedule,
+        debugging: Debugging,
+        progress: Progress,
+        state: TrainerState,
+    ) -> None:
+        self._module = module
+        self._hooks = hooks
+        self._source = source
+        self._limit = limit
+        self._prepare = prepare
+        self._optimization = optimization
+        self._schedulers = schedulers
+        self.validation = validation
+        self._results = results
+        self._logged = logged
+        self._schedule = schedule
+        self._debugging = debugging
+        self._progress = progress
+        self._state = state
+        self.loader: Any = None
+        #: batches of an epoch, ``inf`` where the loader has no length
+        self.max_batches: float = 0
+        #: batches between validations, ``inf`` for only at the end of an epoch of unknown length
+        self.val_check_batch: float = float("inf")
+        self.is_last_batch = False
+        self._first_iterator: Iterator[Any] | None = None
+        #: random states when this epoch's iterator was made; a resumed run draws the same batches from them
+        self.epoch_random_state: dict[str, Any] | None = None
+        self._resuming_inside_epoch = False
+        self._ended_early = False
+        self._started_s = self._last_validation_s = time.monotonic()
+
+    # ------------------------------------------------------------------------------------------- set-up
+
+    def set_up(self) -> None:
+        """Ask for the training loader, check it, and count its batches."""
+        loaders = self._source.request()
+        if self._debugging.overfit_batches:
+            loaders = without_shuffle(loaders)
+        if is_single(loaders):
+            if self._limit != 0:
+                check_not_empty(loaders, self._source.name)
+            self.loader = loaders
+            self.max_batches = limited(length_of(loaders), self._limit, "limit_train_batches")
+        else:
+            combined = combine(loaders, "max_size_cycle")
+            if combined.mode == "sequential":
+                raise MisconfigurationException(
+                    "`CombinedLoader(mode='sequential')` cannot be trained on; use min_size, max_size or max_size_cycle"
+                )
+            self.loader = combined
+            length = float("inf") if any(length_of(one) == float("inf") for one in combined.flattened) else len(combined)
+            self.max_batches = limited(length, self._limit, "limit_train_batches")
+        self._choose_val_check_batch()
+
+    def _choose_val_check_batch(self) -> None:
+        interval = self._schedule.val_check_interval
+        if isinstance(interval, int):
+            if interval > self.max_batches and self._schedule.check_val_every_n_epoch is not None:
+                raise MisconfigurationException(
+                    f"`val_check_interval={interval}` is more than the {self.max_batches:.0f} training batches of an "
+                    "epoch; use at most that many, check_val_every_n_epoch=None to count across epochs, or "
+                    "limit_val_batches=0 to turn validation off"
+                )
+            self.val_check_batch = interval
+        elif self.max_batches == float("inf"):
+            if interval != 1.0:
+                raise MisconfigurationException(
+                    f"`val_check_interval={interval}` is a fraction, but the training loader has no length; use a "
+                    "whole number of batches"
+                )
+            self.val_check_batch = float("inf")
+        else:
+            self.val_check_batch = max(1, int(self.max_batches * interval))
+
+    def resume(self, epoch_random_state: dict[str, Any] | None) -> None:
+        """Continue where the loaded counters stand; called before :meth:`run`."""
+        progress = self._progress
+        progress.epoch = progress.epochs_trained
+        self._resuming_inside_epoch = progress.inside_epoch
+        if not progress.inside_epoch:
+            progress.batch_in_epoch = 0
+        self.epoch_random_state = epoch_random_state if progress.inside_epoch else None
+
+    # --------------------------------------------------------------------------------------------- running
+
+    def run(self) -> None:
+        """Train until a limit is reached or somebody asks to stop."""
+        if self._is_done() or self.max_batches == 0:
+            return
+        progress, results, logged = self._progress, self._results, self._logged
+        if not self._resuming_inside_epoch:
+            # The standard order draws the first epoch's random numbers before `on_train_start`.
+            self._first_iterator = self._new_iterator()
+        self._activate()
+        self._call("on_train_start")
+        while not self._is_done():
+            for loader in self.loader.flattened if isinstance(self.loader, CombinedLoader) else [self.loader]:
+                set_epoch(loader, progress.epoch)
+            if not self._resuming_inside_epoch:
+                progress.batch_in_epoch = 0
+                progress.inside_epoch = True
+                self._call("on_train_epoch_start")
+            elif self.validation is not None and self._validates_in(progress.epoch):
+                # A checkpoint of `on_train_batch_end` was written before the validation that was due then.
+                if progress.batch_in_epoch and self._validation_is_due(progress.batch_in_epoch >= self.max_batches):
+                    self._validate()
+            iterator = self._iterator_of_epoch()
+            self._resuming_inside_epoch = False
+            self._run_epoch(iterator)
+            del iterator  # ends the loader's workers
+
+            progress.inside_epoch = False
+            progress.epochs_trained += 1
+            progress.looking_back = min(progress.batches_that_stepped, 1)
+            logged.collect(results, on_step=True)
+            logged.inside_batches = False
+            self._call("on_train_epoch_end")
+            of_epoch = logged.collect(results, on_step=False)
+            if not self._ended_early:
+                self._step_schedulers("epoch", plateau=True)
+            logged.send(of_epoch, progress.logging_step)
+            results.reset()
+            progress.epoch += 1
+            progress.looking_back = 0
+            self._reload_if_due()
+        logged.active = None
+        self._call("on_train_end")
+
+    def _run_epoch(self, iterator: Iterator[tuple[Any, bool]]) -> None:
+        """Train on the batches of one epoch."""
+        progress, results, logged, state, schedule = (
+            self._progress,
+            self._results,
+            self._logged,
+            self._state,
+            self._schedule,
+        )
+        start_hooks, end_hooks = self._hooks.on_train_batch_start, self._hooks.on_train_batch_end
+        start_scope, end_scope = results.scope_of("on_train_batch_start"), results.scope_of("on_train_batch_end")
+        prepare, optimization = self._prepare, self._optimization
+        run_batch = optimization.choose()
+        log_every = logged.every_n_steps if logged.recorder is not None else 0
+        logs_always = bool(self._debugging.fast_dev_run)
+        steps_schedulers = any(config.interval == "step" for config in self._schedulers)
+        validates = self.validation is not None and self._validates_in(progress.epoch)
+        max_steps = schedule.max_steps
+        batch_idx = progress.batch_in_epoch
+        logged.inside_batches = True
+        self._ended_early = False
+        manual = not self._module.automatic_optimization
+
+        for batch, is_last in iterator:
+            self.is_last_batch = is_last
+            if prepare is not None:
+                batch = prepare(batch, 0)
+            results.batch = batch
+            results.known_batch_size = None
+            if start_hooks:
+                results.scope = start_scope
+                if any([hook(batch, batch_idx) == -1 for hook in start_hooks]):  # noqa: C419  every hook must run
+                    self._ended_early = True
+                    break
+            stepping = is_last or optimization.accumulate == 1 or (batch_idx + 1) % optimization.accumulate == 0
+            outputs = run_batch(batch, batch_idx, stepping)
+
+            batch_idx += 1
+            progress.batches += 1
+            progress.batch_in_epoch = batch_idx
+            if stepping:
+                progress.batches_that_stepped += 1
+                progress.looking_back = 1
+                if steps_schedulers:
+                    self._step_schedulers("step", plateau=False)
+            if is_last:
+                self._step_schedulers("epoch", plateau=False)
+            if end_hooks:
+                results.scope = end_scope
+                shown = _outputs_of(outputs, manual)
+                for hook in end_hooks:
+                    hook(shown, batch, batch_idx - 1)
+            if stepping:
+                steps = progress.batches_that_stepped
+                if (log_every and steps % log_every == 0) or state.should_stop or logs_always:
+                    logged.send_step(results, steps - 1)
+            if validates and self._validation_is_due(is_last):
+                self._validate()
+                logged.inside_batches = True
+            if stepping:
+                if steps_schedulers:
+                    self._step_schedulers("step", plateau=True)
+                progress.looking_back = 0
+                if progress.global_step >= max_steps >= 0:
+                    break
+            if state.should_stop and self._may_stop():
+                break
+            if schedule.max_time_s is not None and time.monotonic() - self._started_s > schedule.max_time_s:
+                state.should_stop = True
+                if self._may_stop():
+                    break
+        results.begin_batch(None)
+
+    # --------------------------------------------------------------------------------------------- data
+
+    def _new_iterator(self) -> Iterator[Any]:
+        self.epoch_random_state = get_random_state()
+        if isinstance(self.loader, CombinedLoader):
+            return iter(batch for batch, _, _ in self.loader)
+        return batches(self.loader, self._source.name)
+
+    def _iterator_of_epoch(self) -> Iterator[tuple[Any, bool]]:
+        """Return the epoch's batches, each with whether it is the last; a resumed epoch goes on at its position."""
+        done = self._progress.batch_in_epoch if self._resuming_inside_epoch else 0
+        if done >= self.max_batches:
+            return iter(())
+        if done and self.epoch_random_state is not None:
+            now = get_random_state()
+            set_random_state(self.epoch_random_state)
+            iterator = self._new_iterator()
+            for _ in range(done):  # draws what was drawn, so that the rest of the epoch is the same
+                next(iterator, None)
+            set_random_state(now)
+        else:
+            iterator, self._first_iterator = self._first_iterator or self._new_iterator(), None
+        if self.max_batches == float("inf"):
+            return with_last_flag(iterator)
+        return counted(iterator, int(self.max_batches) - done)
+
+    def _reload_if_due(self) -> None:
+        every = self._schedule.reload_dataloaders_every_n_epochs
+        if every and self._progress.epoch % every == 0 and not self._is_done():
+            self.set_up()
+            if self.validation is not None:
+                self.validation.set_up()
+
+    # ------------------------------------------------------------------------------------------- decisions
+
+    def _is_done(self) -> bool:
+        schedule, progress = self._schedule, self._progress
+        if progress.global_step >= schedule.max_steps >= 0:
+            return True
+        if progress.epochs_trained >= schedule.max_epochs >= 0:
+            return True
+        return self._state.should_stop and self._may_stop()
+
+    def _may_stop(self) -> bool:
+        """Whether the minimums are met, so that ``should_stop`` counts."""
+        schedule, progress = self._schedule, self._progress
+        return progress.epochs_trained >= schedule.min_epochs and progress.global_step >= schedule.min_steps
+
+    def _validates_in(self, epoch: int) -> bool:
+        every = self._schedule.check_val_every_n_epoch
+        return every is None or (epoch + 1) % every == 0
+
+    def _validation_is_due(self, is_last: bool) -> bool:
+        progress = self._progress
+        if progress.validated_at_batch == progress.batches:
+            return False
+        if is_last and self.val_check_batch == float("inf"):
+            return True
+        if self._state.should_stop and self._may_stop():
+            return True
+        if self._schedule.val_check_interval_s is not None:
+            return time.monotonic() - self._last_validation_s >= self._schedule.val_check_interval_s
+        across_epochs = self._schedule.check_val_every_n_epoch is None
+        count = progress.batches if across_epochs else progress.batch_in_epoch
+        return count % self.val_check_batch == 0
+
+    def _validate(self) -> None:
+        validation = self.validation
+        assert validation is not None
+        self._progress.validated_at_batch = self._progress.batches
+        self._logged.collect(self._results, on_step=True)
+        if self._optimization.accumulate == 1:
+            self._module.on_validation_model_zero_grad()
+        self._state.stage = RunningStage.VALIDATING
+        self.run_validation(validation)
+        self._state.stage = RunningStage.TRAINING
+        self._activate()
+        self._last_validation_s = time.monotonic()
+
+    #: runs a validation loop without gradients; the trainer sets it
+    run_validation: Callable[[EvaluationLoop], Any]
+
+    # -------------------------------------------------------------------------------------------- the rest
+
+    def _activate(self) -> None:
+        """Let ``self.log`` and the trainer's dictionaries look at training."""
+        self._module.__dict__["_results"] = self._results
+        self._logged.active = self._results
+
+    def _call(self, hook: str) -> None:
+        self._results.scope = self._results.scope_of(hook)
+        for call in getattr(self._hooks, hook):
+            call()
+
+    def _step_schedulers(self, interval: str, plateau: bool) -> None:
+        """Step the schedulers of an interval: ordinary ones before validation, plateau ones after it."""
+        if not self._module.automatic_optimization:
+            return
+        position = self._progress.epoch + 1 if interval == "epoch" else self._progress.batch_in_epoch
+        for config in self._schedulers:
+            if config.interval != interval or config.reduce_on_plateau != plateau or position % config.frequency:
+                continue
+            value = None
+            if plateau:
+                metrics = self._logged.callback_metrics
+                value = metrics.get(str(config.monitor))
+                if value is None and config.strict:
+                    raise MisconfigurationException(
+                        f"ReduceLROnPlateau looks at {config.monitor!r}, which was not logged"
+                        f"{nearest(str(config.monitor), metrics)}; logged are: {', '.join(metrics) or 'none'}"
+                    )
+                if value is None:
+                    continue
+            self._results.scope = self._results.scope_of("lr_scheduler_step")
+            self._module.lr_scheduler_step(config.scheduler, value)
+
+
+def _outputs_of(output: Any, manual: bool) -> Any:
+    """Return what ``training_step`` returned as hooks get it: a dict with the detached loss."""
+    if output is None:
+        return {} if manual else None
+    if isinstance(output, dict):
+        loss = output.get("loss")
+        return {**output, "loss": loss.detach()} if loss is not None and hasattr(loss, "detach") else output
+    return {"loss": output.detach()} if hasattr(output, "detach") else {"loss": output}

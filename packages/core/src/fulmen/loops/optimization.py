@@ -1,0 +1,328 @@
+"""One optimization step: from a batch to changed weights, in the standard order of hooks.
+
+The common case runs straight through: ``training_step``, zero gradients, backward, clip, ``optimizer.step()``. Where
+somebody overrides ``optimizer_step``, or the optimizer evaluates the loss several times (LBFGS), the first three become
+the closure that the optimizer is given.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim import LBFGS, Optimizer
+
+from fulmen.errors import MisconfigurationException
+from fulmen.hooks import HookTable, is_overridden, taking
+from fulmen.module import LightningModule, require_scalar_loss
+from fulmen.optimizers import LightningOptimizer
+from fulmen.options import Clipping
+from fulmen.progress import Progress
+from fulmen.hardware.precision import Precision
+from fulmen.results import Results
+
+
+class Optimization:
+    """What a fit does with each batch, resolved once before its loop.
+
+    Args:
+        module: the module that trains.
+        optimizers: those that ``configure_optimizers`` returned.
+        hooks: which hooks are overridden.
+        results: where ``self.log`` of training puts its values.
+        precision: contexts and loss scaling.
+        clipping: the trainer's clipping arguments.
+        progress: the counters; an optimizer step counts up ``global_step``.
+    """
+
+    def __init__(
+        self,
+        module: LightningModule,
+        optimizers: list[Optimizer],
+        hooks: HookTable,
+        results: Results,
+        precision: Precision,
+        clipping: Clipping,
+        progress: Progress,
+    ) -> None:
+        self._module = module
+        self._optimizers = optimizers
+        self._hooks = hooks
+        self._results = results
+        self._precision = precision
+        self._clipping = clipping
+        self._progress = progress
+        #: batches whose gradients make one step; callbacks may change it between epochs
+        self.accumulate = 1
+        self._warned_of_none = False
+
+        def own(name: str) -> bool:
+            return is_overridden(name, module, LightningModule)
+
+        self._training_step = taking(module.training_step, 2)
+        if precision.needs_context:
+            self._training_step = _inside(precision, self._training_step)
+        self._step_scope = results.scope_of("training_step")
+        self._own_backward = own("backward")
+        self._own_zero_grad = own("optimizer_zero_grad")
+        self._own_optimizer_step = own("optimizer_step")
+        self._clips = clipping.value is not None or own("configure_gradient_clipping")
+        self._toggled: dict[int, bool] = {}
+
+    def choose(self) -> Callable[[Any, int, bool], Any]:
+        """Return the function that runs one batch: ``run(batch, batch_idx, stepping) -> outputs``."""
+        if not self._module.automatic_optimization:
+            self._attach_wrappers()
+            return self.run_manual
+        if not self._optimizers:
+            return self._run_without_optimizer
+        if self._own_optimizer_step or isinstance(self._optimizers[0], LBFGS):
+            self._attach_wrappers()
+            return self.run_with_closure
+        return self.run_automatic
+
+    # ------------------------------------------------------------------------------ automatic optimization
+
+    def run_automatic(self, batch: Any, batch_idx: int, stepping: bool) -> Any:
+        """Run one batch straight through."""
+        results, hooks, optimizer = self._results, self._hooks, self._optimizers[0]
+        results.scope = self._step_scope
+        output = self._training_step(batch, batch_idx)
+        loss = output if type(output) is Tensor else self._loss_of(output)
+        if self.accumulate == 1 or batch_idx % self.accumulate == 0:
+            self._zero_grad(batch_idx, optimizer)
+        if loss is not None:
+            if loss.numel() != 1 or not loss.requires_grad:
+                require_scalar_loss(loss, "training_step")
+            self._backward(loss)
+        if stepping:
+            if hooks.on_before_optimizer_step or self._clips or self._precision.scaler is not None:
+                self._before_step(optimizer)
+            if self._precision.scaler is None:
+                optimizer.step()
+            else:
+                self._precision.step(optimizer)
+            self._progress.global_step += 1
+        return output
+
+    def run_with_closure(self, batch: Any, batch_idx: int, stepping: bool) -> Any:
+        """Run one batch inside the optimizer's closure, through the ``optimizer_step`` hook."""
+        results, module, optimizer = self._results, self._module, self._optimizers[0]
+        outputs: list[Any] = []
+
+        def closure() -> Tensor | None:
+            results.scope = self._step_scope
+            with torch.enable_grad():
+                outputs[:] = [self._training_step(batch, batch_idx)]
+                loss = self._loss_of(outputs[0])
+                if self.accumulate == 1 or batch_idx % self.accumulate == 0:
+                    self._zero_grad(batch_idx, optimizer)
+                if loss is not None:
+                    require_scalar_loss(loss, "training_step")
+                    self._backward(loss)
+            return loss
+
+        if not stepping:
+            closure()
+            return outputs[0]
+        results.scope = results.scope_of("optimizer_step")
+        closure_with_hooks = self._then_before_step(closure, optimizer)
+        if self._own_optimizer_step:
+            wrapper = module._optimizer_wrappers[0]
+            module.optimizer_step(self._progress.epoch, batch_idx, wrapper, closure_with_hooks)
+        else:
+            optimizer.step(closure_with_hooks)
+        self._progress.global_step += 1
+        if not outputs:
+            raise MisconfigurationException(
+                f"`{type(module).__name__}.optimizer_step` never called its closure, so no batch was trained on; call "
+                "`optimizer.step(closure=optimizer_closure)`, or `optimizer_closure()` on steps that you skip"
+            )
+        return outputs[0]
+
+    def _run_without_optimizer(self, batch: Any, batch_idx: int, stepping: bool) -> Any:
+        self._results.scope = self._step_scope
+        output = self._training_step(batch, batch_idx)
+        loss = self._loss_of(output)
+        if loss is not None and loss.requires_grad:
+            self._backward(loss)
+        self._progress.global_step += stepping
+        return output
+
+    def _loss_of(self, output: Any) -> Tensor | None:
+        """Return the loss in what ``training_step`` returned; ``None`` where it skipped the batch."""
+        if isinstance(output, Tensor):
+            return output
+        if isinstance(output, Mapping):
+            if "loss" not in output:
+                raise MisconfigurationException(
+                    f"`training_step` returned a dict without 'loss' (its keys: {', '.join(map(str, output))}); add the "
+                    "loss under that key"
+                )
+            loss = output["loss"]
+        else:
+            loss = output
+        if loss is None:
+            if not self._warned_of_none:
+                self._warned_of_none = True
+                warnings.warn(
+                    "`training_step` returned None, so this batch trains nothing; ignore this if it is meant",
+                    stacklevel=2,
+                )
+            return None
+        if not isinstance(loss, Tensor):
+            require_scalar_loss(loss, "training_step")
+        return loss  # type: ignore[no-any-return]
+
+    def _zero_grad(self, batch_idx: int, optimizer: Optimizer) -> None:
+        if self._hooks.on_before_zero_grad:
+            self._call("on_before_zero_grad", optimizer)
+        if self._own_zero_grad:
+            self._module.optimizer_zero_grad(self._progress.epoch, batch_idx, optimizer)
+        else:
+            optimizer.zero_grad()
+
+    def _backward(self, loss: Tensor) -> None:
+        if self.accumulate > 1:
+            loss = loss / self.accumulate
+        if self._hooks.on_before_backward:
+            self._call("on_before_backward", loss)
+        if self._precision.scaler is not None:
+            loss = self._precision.scaler.scale(loss)
+        if self._own_backward:
+            self._results.scope = self._results.scope_of("backward")
+            self._module.backward(loss)
+        else:
+            loss.backward()  # type: ignore[no-untyped-call]
+        if self._hooks.on_after_backward:
+            self._call("on_after_backward")
+
+    def _before_step(self, optimizer: Optimizer) -> None:
+        """Unscale, run the hooks that look at gradients, and clip."""
+        self._precision.unscale(optimizer)
+        if self._hooks.on_before_optimizer_step:
+            self._call("on_before_optimizer_step", optimizer)
+        if self._clips:
+            self._results.scope = self._results.scope_of("configure_gradient_clipping")
+            algorithm = self._clipping.algorithm if self._clipping.value is not None else None
+            self._module.configure_gradient_clipping(optimizer, self._clipping.value, algorithm)
+
+    def _then_before_step(
+        self, closure: Callable[[], Tensor | None], optimizer: Optimizer
+    ) -> Callable[[], Tensor | None]:
+        def closure_with_hooks() -> Tensor | None:
+            loss = closure()
+            self._before_step(optimizer)
+            return loss
+
+        return closure_with_hooks
+
+    def _call(self, hook: str, *args: Any) -> None:
+        self._results.scope = self._results.scope_of(hook)
+        for call in getattr(self._hooks, hook):
+            call(*args)
+
+    # --------------------------------------------------------------------------------- manual optimization
+
+    def run_manual(self, batch: Any, batch_idx: int, stepping: bool) -> Any:
+        """Run one batch whose ``training_step`` does backward and steps itself."""
+        self._results.scope = self._step_scope
+        return self._training_step(batch, batch_idx)
+
+    def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Run backward for ``LightningModule.manual_backward``."""
+        if self._module.automatic_optimization:
+            raise MisconfigurationException(
+                "`manual_backward` needs manual optimization; set `self.automatic_optimization = False` in `__init__`"
+            )
+        scope = self._results.scope
+        if self._hooks.on_before_backward:
+            self._call("on_before_backward", loss)
+        if self._precision.scaler is not None:
+            loss = self._precision.scaler.scale(loss)
+        self._module.backward(loss, *args, **kwargs)
+        if self._hooks.on_after_backward:
+            self._call("on_after_backward")
+        self._results.scope = scope
+
+    def _attach_wrappers(self) -> None:
+        wrappers = [LightningOptimizer(optimizer, self._step_by_hand) for optimizer in self._optimizers]
+        for wrapper in wrappers:
+            wrapper._toggle, wrapper._untoggle = self.toggle, self.untoggle
+        self._module.__dict__["_optimizer_wrappers"] = wrappers
+
+    def _step_by_hand(self, optimizer: Optimizer, closure: Callable[[], Any] | None) -> Any:
+        """Do what a wrapper's ``step`` does: in manual optimization with the hooks and the count of steps."""
+        if self._module.automatic_optimization:
+            return self._step_in_hook(optimizer, closure)
+        scope = self._results.scope
+        if closure is not None and not isinstance(optimizer, LBFGS):
+            with torch.enable_grad():
+                closure()
+            closure = None
+        if self._precision.scaler is not None:
+            self._precision.unscale(optimizer)
+        if self._hooks.on_before_optimizer_step:
+            self._call("on_before_optimizer_step", optimizer)
+        if closure is None:
+            self._precision.step(optimizer)
+            outcome = None
+        else:
+            outcome = optimizer.step(closure)
+        if optimizer is self._optimizers[0]:
+            self._progress.global_step += 1
+        self._results.scope = scope
+        return outcome
+
+    def _step_in_hook(self, optimizer: Optimizer, closure: Callable[[], Any] | None) -> Any:
+        """Step inside a user's ``optimizer_step`` hook."""
+        if self._precision.scaler is None:
+            return optimizer.step(closure) if closure is not None else optimizer.step()  # type: ignore[arg-type]
+        if closure is not None:
+            closure()
+        self._precision.step(optimizer)
+        return None
+
+    def toggle(self, optimizer: Optimizer) -> None:
+        """Let only this optimizer's parameters require gradients."""
+        mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for other in self._optimizers:
+            for group in other.param_groups:
+                for parameter in group["params"]:
+                    self._toggled.setdefault(id(parameter), parameter.requires_grad)
+                    parameter.requires_grad = self._toggled[id(parameter)] and id(parameter) in mine
+
+    def untoggle(self, optimizer: Optimizer) -> None:
+        """Give every parameter back what :meth:`toggle` took."""
+        for other in self._optimizers:
+            for group in other.param_groups:
+                for parameter in group["params"]:
+                    parameter.requires_grad = self._toggled.get(id(parameter), parameter.requires_grad)
+        self._toggled.clear()
+
+
+def clip_gradients(optimizer: Optimizer, value: float | None, algorithm: str | None) -> None:
+    """Clip the gradients of an optimizer's parameters, by norm or by value."""
+    if value is None or value <= 0:
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if algorithm == "value":
+        clip_grad_value_(parameters, value)
+    elif algorithm in (None, "norm"):
+        clip_grad_norm_(parameters, value)
+    else:
+        raise MisconfigurationException(
+            f"`gradient_clip_algorithm` must be 'norm' or 'value', but is {algorithm!r}"
+        )
+
+
+def _inside(precision: Precision, step: Callable[..., Any]) -> Callable[..., Any]:
+    def step_in_context(batch: Any, batch_idx: int) -> Any:
+        with precision.context():
+            return step(batch, batch_idx)
+
+    return step_in_context

@@ -1,0 +1,233 @@
+"""The Trainer's options in small frozen groups, each validated once, before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from fulmen.errors import MisconfigurationException
+
+Limit = int | float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many batches of each loader are used: a count, or a fraction of its length."""
+
+    train: Limit
+    val: Limit
+    test: Limit
+    predict: Limit
+    sanity_val_steps: float  #: batches tried before training; ``inf`` for all
+
+    @classmethod
+    def of(
+        cls,
+        train: Limit | None,
+        val: Limit | None,
+        test: Limit | None,
+        predict: Limit | None,
+        overfit: Limit,
+        sanity: int | None,
+    ) -> Limits:
+        """Validate the ``limit_*_batches`` arguments and fill in their defaults."""
+        overfit = _limit("overfit_batches", overfit, default=0.0)
+        train, val = (overfit, overfit) if overfit else (train, val)
+        sanity = 2 if sanity is None else sanity
+        if isinstance(sanity, bool) or not isinstance(sanity, int) or sanity < -1:
+            raise _bad("num_sanity_val_steps", sanity, "a whole number >= 0, or -1 for all batches")
+        return cls(
+            train=_limit("limit_train_batches", train),
+            val=_limit("limit_val_batches", val),
+            test=_limit("limit_test_batches", test),
+            predict=_limit("limit_predict_batches", predict),
+            sanity_val_steps=float("inf") if sanity == -1 else sanity,
+        )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When training ends, and when it validates, logs and steps."""
+
+    max_epochs: int  #: -1 for no limit
+    min_epochs: int
+    max_steps: int  #: optimizer steps, -1 for no limit
+    min_steps: int
+    max_time_s: float | None
+    val_check_interval: int | float  #: batches (int) or a fraction of an epoch (float)
+    val_check_interval_s: float | None  #: validation by the clock instead
+    check_val_every_n_epoch: int | None  #: ``None`` counts batches across epochs
+    log_every_n_steps: int
+    accumulate_grad_batches: int
+    reload_dataloaders_every_n_epochs: int
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        max_epochs: int | None,
+        min_epochs: int | None,
+        max_steps: int,
+        min_steps: int | None,
+        max_time: Any,
+        val_check_interval: Any,
+        check_val_every_n_epoch: int | None,
+        log_every_n_steps: int | None,
+        accumulate_grad_batches: int,
+        reload_dataloaders_every_n_epochs: int,
+    ) -> Schedule:
+        """Validate the arguments that say when things happen, and fill in their defaults."""
+        max_steps = -1 if max_steps is None else max_steps
+        _whole("max_steps", max_steps, least=-1, hint="use -1 for no limit")
+        if max_epochs is None:
+            max_epochs = 1000 if max_steps == -1 and max_time is None else -1
+        _whole("max_epochs", max_epochs, least=-1, hint="use -1 for no limit")
+        min_epochs = _whole("min_epochs", 0 if min_epochs is None else min_epochs, least=0)
+        min_steps = _whole("min_steps", 0 if min_steps is None else min_steps, least=0)
+        if max_epochs != -1 and min_epochs > max_epochs:
+            raise _bad("min_epochs", min_epochs, f"at most max_epochs={max_epochs}")
+        if check_val_every_n_epoch is not None:
+            _whole("check_val_every_n_epoch", check_val_every_n_epoch, least=1, hint="use None to count batches")
+        interval_s = None
+        if val_check_interval is None:
+            val_check_interval = 1.0
+        elif isinstance(val_check_interval, (str, timedelta, Mapping)):
+            interval_s = seconds_of("val_check_interval", val_check_interval)
+            val_check_interval = 1.0
+        else:
+            val_check_interval = _limit("val_check_interval", val_check_interval)
+            if val_check_interval == 0:
+                raise _bad("val_check_interval", 0, "> 0; use limit_val_batches=0 to turn validation off")
+        if check_val_every_n_epoch is None and isinstance(val_check_interval, float) and interval_s is None:
+            raise MisconfigurationException(
+                f"`check_val_every_n_epoch=None` counts batches across epochs, so `val_check_interval` must be a whole "
+                f"number of batches, but is {val_check_interval}; use e.g. val_check_interval=1000"
+            )
+        return cls(
+            max_epochs=max_epochs,
+            min_epochs=min_epochs,
+            max_steps=max_steps,
+            min_steps=min_steps,
+            max_time_s=None if max_time is None else seconds_of("max_time", max_time),
+            val_check_interval=val_check_interval,
+            val_check_interval_s=interval_s,
+            check_val_every_n_epoch=check_val_every_n_epoch,
+            log_every_n_steps=_whole(
+                "log_every_n_steps",
+                50 if log_every_n_steps is None else log_every_n_steps,
+                least=0,
+                hint="use 0 to log at the ends of epochs only",
+            ),
+            accumulate_grad_batches=_whole(
+                "accumulate_grad_batches", accumulate_grad_batches, least=1, hint="use 1 to step on every batch"
+            ),
+            reload_dataloaders_every_n_epochs=_whole(
+                "reload_dataloaders_every_n_epochs", reload_dataloaders_every_n_epochs, least=0
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class Clipping:
+    """How gradients are clipped before the optimizer steps."""
+
+    value: float | None
+    algorithm: str  #: ``norm`` or ``value``
+
+    @classmethod
+    def of(cls, value: Any, algorithm: Any) -> Clipping:
+        """Validate ``gradient_clip_val`` and ``gradient_clip_algorithm``."""
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
+            raise _bad("gradient_clip_val", value, "a number >= 0, or None for no clipping")
+        algorithm = "norm" if algorithm is None else str(algorithm).lower()
+        if algorithm not in ("norm", "value"):
+            raise _bad("gradient_clip_algorithm", algorithm, "'norm' or 'value'")
+        return cls(value or None, algorithm)
+
+
+@dataclass(frozen=True)
+class Debugging:
+    """Switches for finding out what is wrong."""
+
+    fast_dev_run: int  #: batches of each loader in a trial run that writes nothing; 0 for a real run
+    overfit_batches: Limit
+    detect_anomaly: bool
+    barebones: bool  #: measure the bare loop: nothing is logged, shown or saved
+    deterministic: bool | str | None
+    benchmark: bool | None
+    inference_mode: bool
+
+    @classmethod
+    def of(cls, fast_dev_run: Any, overfit_batches: Limit, **rest: Any) -> Debugging:
+        """Validate the arguments that are for debugging."""
+        if not isinstance(fast_dev_run, (bool, int)) or fast_dev_run < 0:
+            raise _bad("fast_dev_run", fast_dev_run, "True, False or a number of batches >= 0")
+        if rest["deterministic"] not in (None, True, False, "warn"):
+            raise _bad("deterministic", rest["deterministic"], "True, False or 'warn'")
+        return cls(int(fast_dev_run), _limit("overfit_batches", overfit_batches, default=0.0), **rest)
+
+
+def seconds_of(name: str, value: Any) -> float:
+    """Return a duration in seconds from ``"DD:HH:MM:SS"``, a ``timedelta`` or a dict of its arguments."""
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Mapping):
+        try:
+            return timedelta(**value).total_seconds()
+        except TypeError as error:
+            raise _bad(name, value, "a dict of days, hours, minutes and seconds") from error
+    parts = str(value).split(":")
+    if isinstance(value, str) and len(parts) == 4 and all(part.isdigit() for part in parts):
+        days, hours, minutes, seconds = map(int, parts)
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds).total_seconds()
+    raise _bad(name, value, "'DD:HH:MM:SS', a timedelta, or a dict such as {'hours': 2}")
+
+
+def from_environment(name: str, given: Any, default: Any) -> Any:
+    """Return an argument, or what ``FULMEN_TRAINER_<NAME>`` or ``PL_TRAINER_<NAME>`` says where it was not given."""
+    if given is not default and given != default:
+        return given
+    for prefix in ("FULMEN_TRAINER_", "PL_TRAINER_"):
+        text = os.environ.get(prefix + name.upper())
+        if text is not None:
+            return _parsed(text)
+    return given
+
+
+def _parsed(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _limit(name: str, value: Any, default: Limit = 1.0) -> Limit:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise _bad(name, value, "a whole number of batches >= 0, or a fraction between 0.0 and 1.0")
+    if isinstance(value, float) and value > 1.0:
+        if value != int(value):
+            raise _bad(name, value, "a fraction between 0.0 and 1.0, or a whole number of batches")
+        raise _bad(name, value, f"at most 1.0 as a fraction; use {int(value)} for that many batches")
+    return value
+
+
+def _whole(name: str, value: Any, least: int, hint: str = "") -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _bad(name, value, f"a whole number >= {least}" + (f"; {hint}" if hint else ""))
+    if value < least:
+        raise _bad(name, value, f">= {least}" + (f"; {hint}" if hint else ""))
+    return value
+
+
+def _bad(name: str, value: Any, wanted: str) -> MisconfigurationException:
+    return MisconfigurationException(f"`{name}` must be {wanted}, but is {value!r}")

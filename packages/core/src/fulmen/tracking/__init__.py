@@ -1,0 +1,1 @@
+"""Tracking: the journal that gets every record of a run first, and the delivery of it to trackers."""

@@ -1,0 +1,371 @@
+"""Run: what a training run records, and the trackers that it is delivered to.
+
+The recording calls put an entry on the journal's queue and return. What a value is when the call is made is
+what gets recorded: mappings are copied, pictures, tables and files are converted or copied in the calling
+thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fulmen.errors import LoggerError, MisconfigurationException
+from fulmen.logger import Logger, RunInfo
+from fulmen.media import Image, Table
+from fulmen.tracking.delivery import Delivery
+from fulmen.tracking.hparams import HparamsFile
+from fulmen.tracking.journal import Entry, Journal
+from fulmen.tracking.keys import logger_keys, registered_name
+from fulmen.tracking.media import MediaStore
+from fulmen.tracking.service import Backoff, describe
+from fulmen.tracking.snapshot import exact, numbers_of, snapshot_metrics, snapshot_params
+from fulmen.tracking.window import Window
+
+_log = logging.getLogger("fulmen")
+
+_KINDS_WITH_STEP = frozenset({"metrics", "image", "text", "table"})
+
+
+class Run:
+    """A run's folder, its journal and the delivery to its loggers; implements ``fulmen.logger.Recorder``.
+
+    Args:
+        folder: the run's folder, made if need be; an existing run is continued.
+        loggers: the trackers; each is this run's until :meth:`close`.
+        name: the run's name, for the trackers.
+        version: the run's version, such as ``version_3``.
+        finish_timeout_s: how long :meth:`finalize` and :meth:`close` wait for all trackers together.
+        open_timeout_s: how long user code waits that asks for a tracker's own object before it is open.
+        backoff: the pauses after failed calls.
+
+    Raises:
+        MisconfigurationException: the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        loggers: Sequence[Logger],
+        *,
+        name: str,
+        version: str,
+        finish_timeout_s: float = 30.0,
+        open_timeout_s: float = 60.0,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.folder = Path(folder).absolute()  # the program may change its working directory
+        self.loggers = list({id(logger): logger for logger in loggers}.values())
+        self._finish_timeout_s = finish_timeout_s
+        self._open_timeout_s = open_timeout_s
+        self._pid = os.getpid()
+        self._closing = threading.Lock()  # taken once, for good
+        self._step = 0
+        self._status = "interrupted"
+        self._hparams = HparamsFile(self.folder / "hparams.yaml")
+        self._said: set[str] = set()
+        self._named: dict[str, int] = {}  # key of a logger that was late -> its next record then
+        self._media = MediaStore(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._journal = Journal(self.folder / "journal.jsonl")
+        except OSError as error:
+            raise MisconfigurationException(
+                f"the run's folder {self.folder} cannot be written: {error}; choose another "
+                "`default_root_dir`"
+            ) from error
+        window = Window(self._journal.first)
+        info = RunInfo(self.folder, name, version)
+        self._deliveries = [
+            Delivery(
+                logger,
+                key,
+                run=info,
+                journal=self._journal.path,
+                window=window,
+                media=self._media,
+                cursor_path=self.folder / "cursors" / f"{key}.json",
+                backoff=backoff,
+            )
+            for logger, key in zip(self.loggers, logger_keys(self.loggers), strict=True)
+        ]
+        self._journal.start(window.publish, self._media.sync)
+        for delivery in self._deliveries:
+            delivery.logger._recorder = self
+            delivery.start()
+
+    # ------------------------------------------------------------------------------------------- recording
+
+    def log_metrics(
+        self,
+        metrics: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        step: int | None = None,
+        *,
+        only: Logger | None = None,
+    ) -> None:
+        """Record numbers.
+
+        Args:
+            metrics: name -> number, tensor or array of one element, or a mapping of such, whose names are
+                joined with ``/``; or what returns this when called on the journal's thread, where it may wait
+                for a device.
+            step: the step that they belong to; ``None`` for the last step that this run saw.
+            only: the logger that they are for; ``None`` for all.
+
+        Raises:
+            MisconfigurationException: a value is not one number.
+        """
+        if callable(metrics):
+            call = metrics
+            self._put("metrics", step, lambda: numbers_of(call()), only)
+        else:
+            self._put("metrics", step, snapshot_metrics(metrics), only)
+
+    def log_hyperparams(self, params: Any, *args: Any, only: Logger | None = None, **kwargs: Any) -> None:
+        """Record hyper-parameters, and keep all of the run in ``hparams.yaml``.
+
+        Args:
+            params: a mapping, ``argparse.Namespace`` or dataclass, nested as one likes.
+            args: the first further argument, or the keyword ``metrics``, may give numbers that belong to
+                them.
+            only: the logger that they are for; ``None`` for all.
+            kwargs: see ``args``.
+
+        Raises:
+            MisconfigurationException: ``params`` is none of these.
+        """
+        data = snapshot_params(params)
+
+        def write() -> Mapping[str, Any]:
+            self._hparams.update(data)
+            return {"params": data}
+
+        self._put("hparams", None, write, only)
+        metrics = kwargs.pop("metrics", args[0] if args else None)
+        self._say_unused("log_hyperparams", kwargs)
+        if metrics is not None:
+            self.log_metrics(metrics if isinstance(metrics, Mapping) else {"hp_metric": metrics}, only=only)
+
+    def log_image(
+        self,
+        key: str,
+        images: Sequence[Any],
+        step: int | None = None,
+        captions: Sequence[str | None] | None = None,
+        *,
+        only: Logger | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record pictures.
+
+        Args:
+            key: their name.
+            images: pictures, as ``fulmen.media.Image.of`` accepts them; one picture, or a batch ``(N, C, H,
+                W)``.
+            step: the step that they belong to; ``None`` for the last step that this run saw.
+            captions: the words below each; also accepted as ``caption``.
+            only: the logger that they are for; ``None`` for all.
+            kwargs: what else a tracker may accept is not recorded, which is said once.
+
+        Raises:
+            MisconfigurationException: a value is no picture, or the number of captions is not that of the
+                pictures.
+        """
+        captions = kwargs.pop("caption", captions)
+        self._say_unused("log_image", kwargs)
+        pictures = (
+            list(images) if isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4 else [images]
+        )
+        words = [None] * len(pictures) if captions is None else list(captions)
+        if len(words) != len(pictures):
+            raise MisconfigurationException(
+                f"there are {len(words)} captions for the {len(pictures)} images of {key!r}; give each one"
+            )
+        if self._is_foreign():
+            return
+        converted = [Image.of(picture, caption) for picture, caption in zip(pictures, words, strict=True)]
+        keep = self._media.keep_image
+        self._put("image", step, lambda: {"key": key, "images": [keep(image) for image in converted]}, only)
+
+    def log_text(
+        self, key: str, text: str, step: int | None = None, *, only: Logger | None = None, **kwargs: Any
+    ) -> None:
+        """Record words under the name ``key``."""
+        self._say_unused("log_text", kwargs)
+        self._put("text", step, {"key": key, "text": str(text)}, only)
+
+    def log_table(
+        self,
+        key: str,
+        columns: Sequence[str] | None = None,
+        data: Any = None,
+        step: int | None = None,
+        *,
+        only: Logger | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record a table: rows of plain values below named columns, or a data frame, also as ``dataframe``.
+
+        Raises:
+            MisconfigurationException: there are no columns, or a row is of another length.
+        """
+        data = kwargs.pop("dataframe", data)
+        self._say_unused("log_table", kwargs)
+        table = Table.of(columns, [] if data is None else data)
+        rows = exact([list(row) for row in table.rows])
+        self._put("table", step, {"key": key, "columns": list(table.columns), "rows": rows}, only)
+
+    def log_artifact(self, path: Any, name: str | None = None, *, only: Logger | None = None) -> None:
+        """Record a file: it is copied into the run's folder before this returns, for it may change later.
+
+        Raises:
+            MisconfigurationException: there is no such file.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MisconfigurationException(
+                f"the artifact {str(path)!r} is not a file; log the files of a folder one by one"
+            )
+        if self._is_foreign():
+            return
+        kept = {"file": self._media.keep_file(path), "name": name or path.name, "size": path.stat().st_size}
+        self._put("artifact", None, kept, only)
+
+    # ---------------------------------------------------------------------------- for loggers and checkpoints
+
+    def is_delivering(self) -> bool:
+        """Return whether the calling thread is one that talks to a service."""
+        return any(delivery.is_current_thread() for delivery in self._deliveries)
+
+    def wait_until_open(self, logger: Logger) -> None:
+        """Wait until the delivery thread has opened ``logger``.
+
+        Raises:
+            LoggerError: it is not open in time, or opening it cannot work, or this is a forked process.
+        """
+        if self._is_foreign():
+            raise LoggerError(
+                f"{type(logger).__name__} belongs to process {self._pid}; this process, {os.getpid()}, was "
+                "forked from it and cannot use it"
+            )
+        self._delivery_of(logger).wait_until_open(self._open_timeout_s)
+
+    def position(self) -> int:
+        """Return the number of the next record: all that was recorded before has a lower one."""
+        return self._journal.position()
+
+    def sync(self) -> None:
+        """Wait until the disk holds all that was recorded so far; no service is waited for."""
+        self._journal.sync()
+
+    # --------------------------------------------------------------------------------------------- the end
+
+    def finalize(self, status: str) -> None:
+        """Record that an entry point ended, and wait a limited time until the loggers have everything.
+
+        What a logger does not have by then is named once, with the command that delivers it. The run goes on.
+
+        Args:
+            status: ``"success"``, ``"failed"`` or ``"interrupted"``.
+        """
+        if self._is_foreign():
+            return
+        self._status = status
+        self._put("status", None, {"status": status})
+        position = self._journal.sync()
+        for delivery in self._deliveries:
+            delivery.ask_for(position)
+        self._wait(lambda delivery, timeout_s: delivery.wait_until_delivered(position, timeout_s))
+
+    def close(self, status: str | None = None) -> None:
+        """Deliver the rest within a limited time and close the loggers; harmless when called again.
+
+        Args:
+            status: how the run ended; ``None`` for how its last entry point did.
+        """
+        if self._is_foreign() or not self._closing.acquire(blocking=False):
+            return
+        status = status or self._status
+        self._put("close", None, {"status": status})
+        position = self._journal.sync()
+        for delivery in self._deliveries:
+            delivery.finish(position, status)
+        try:
+            self._wait(lambda delivery, timeout_s: delivery.wait_until_finished(timeout_s))
+        finally:  # somebody may press Ctrl-C rather than wait
+            for delivery in self._deliveries:
+                delivery.give_up()
+            self._journal.close()
+            for logger in self.loggers:
+                if logger._recorder is self:
+                    logger._recorder = None
+
+    def _wait(self, is_done: Callable[[Delivery, float], bool]) -> None:
+        """Wait for all deliveries together, and name each that is late, once."""
+        deadline_s = time.monotonic() + self._finish_timeout_s
+        late = []
+        for delivery in self._deliveries:
+            was_named = (
+                self._named.get(delivery.key) == delivery.next
+            )  # and has not moved since: waiting is no use
+            if is_done(delivery, 0.0 if was_named else max(0.0, deadline_s - time.monotonic())):
+                continue
+            late.append(delivery)
+            if not was_named:
+                self._named[delivery.key] = delivery.next
+                self._name_undelivered(delivery)
+        return late
+
+    def _name_undelivered(self, delivery: Delivery) -> None:
+        error = delivery.last_error
+        _log.warning(
+            "%s did not take %d records within %g s%s. They are in the run's journal; deliver them with\n"
+            "    fulmen sync %s --to %s",
+            type(delivery.logger).__name__,
+            delivery.undelivered,
+            self._finish_timeout_s,
+            f" ({describe(error)})" if error is not None else "",
+            self.folder,
+            registered_name(delivery.logger),
+        )
+
+    # --------------------------------------------------------------------------------------------- parts
+
+    def _put(
+        self,
+        kind: str,
+        step: int | None,
+        data: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
+        only: Logger | None = None,
+    ) -> None:
+        if step is not None:
+            self._step = step = int(step)
+        elif kind in _KINDS_WITH_STEP:
+            step = self._step
+        key = None if only is None else self._delivery_of(only).key
+        self._journal.put(Entry(kind, time.time(), step, data, key))
+
+    def _say_unused(self, method: str, kwargs: Mapping[str, Any]) -> None:
+        for name in kwargs.keys() - self._said:
+            self._said.add(name)
+            _log.warning(
+                "%s(%s=...) is not recorded, as not every tracker has it; use `trainer.logger.experiment`",
+                method,
+                name,
+            )
+
+    def _is_foreign(self) -> bool:
+        return os.getpid() != self._pid
+
+    def _delivery_of(self, logger: Logger) -> Delivery:
+        for delivery in self._deliveries:
+            if delivery.logger is logger:
+                return delivery
+        raise MisconfigurationException(
+            f"{type(logger).__name__} is not a logger of this run; pass it to the Trainer as `logger`"
+        )

@@ -1,0 +1,34 @@
+"""Loggers for Fulmen: CSV, TensorBoard, Weights & Biases, MLflow.
+
+Each class imports its tracker's SDK when it is named, ``from fulmen_loggers import WandbLogger``, never before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fulmen_loggers.csv_logger import CSVLogger
+    from fulmen_loggers.mlflow import MLFlowLogger
+    from fulmen_loggers.tensorboard import TensorBoardLogger
+    from fulmen_loggers.wandb import WandbLogger
+
+__all__ = ["CSVLogger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger"]
+
+_MODULES = {
+    "CSVLogger": "csv_logger",
+    "MLFlowLogger": "mlflow",
+    "TensorBoardLogger": "tensorboard",
+    "WandbLogger": "wandb",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,231 @@
+"""TensorBoardLogger: the run's folder as TensorBoard shows it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fulmen.errors import MisconfigurationException
+from fulmen.logger import FolderLogger, RunInfo
+from fulmen.media import Image, Table
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from fulmen_loggers.values import flatten, plain_params, scalar, with_prefix, write_hparams_file
+
+_log = logging.getLogger(__name__)
+
+_PNG_CHANNELS = {0: 1, 4: 2, 2: 3, 6: 4, 3: 3}  # colour type, byte 25 of a PNG file -> TensorBoard's "colorspace"
+
+
+class TensorBoardLogger(FolderLogger):
+    """Writes TensorBoard's event files and ``hparams.yaml`` into the run's folder: ``tensorboard --logdir SAVE_DIR``.
+
+    TensorBoard keeps numbers as 32-bit floats, has no place for files, and shows tables as text.
+
+    Args:
+        save_dir: the root folder; ``None`` for the working directory.
+        name: the folder below it.
+        version: a number N for ``version_N``, a folder's name, or ``None`` for the first number that is free.
+        log_graph: must be false; call :meth:`log_graph` where the graph is wanted.
+        default_hp_metric: show hyper-parameters that come without metrics beside ``hp_metric = -1``; TensorBoard
+            shows none that have no metric.
+        prefix: put before each key, with a ``-``.
+        sub_dir: a folder below the version's for the event files.
+        kwargs: for ``torch.utils.tensorboard.SummaryWriter``, such as ``max_queue`` or ``flush_secs``.
+    """
+
+    interface = (1, 0)
+
+    def __init__(
+        self,
+        save_dir: str | os.PathLike[str] | None = None,
+        name: str | None = "lightning_logs",
+        version: int | str | None = None,
+        log_graph: bool = False,
+        default_hp_metric: bool = True,
+        prefix: str = "",
+        sub_dir: str | os.PathLike[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if log_graph:
+            raise MisconfigurationException(
+                "TensorBoardLogger(log_graph=True) is not possible: the trainer draws no graph by itself; call "
+                "`trainer.logger.log_graph(model, input)` once where it is wanted"
+            )
+        super().__init__(save_dir, name, version)
+        self._default_hp_metric = default_hp_metric
+        self._prefix = prefix
+        self._sub_dir = None if sub_dir is None else os.fspath(sub_dir)
+        self._kwargs = kwargs
+        self._writer: SummaryWriter | None = None
+        self.hparams: dict[str, Any] = {}
+        self._hparam_metrics: dict[str, float] = {}
+        self._are_hparams_due = False
+        self._shown_hparams: set[str] | None = None
+
+    def open(self, run: RunInfo) -> None:
+        self._writer = SummaryWriter(log_dir=self.log_dir, **self._kwargs)
+
+    def log_metrics(
+        self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None
+    ) -> None:
+        writer = self._open_writer
+        # All are converted before one is written: a value that cannot be drawn leaves nothing half done.
+        single = {key: scalar(key, value) for key, value in metrics.items() if not isinstance(value, Mapping)}
+        groups = {
+            key: {name: scalar(f"{key}/{name}", value) for name, value in values.items()}
+            for key, values in metrics.items()
+            if isinstance(values, Mapping)
+        }
+        for key, value in single.items():
+            writer.add_scalar(with_prefix(self._prefix, key), value, step, time_s)
+        for key, values in groups.items():
+            writer.add_scalars(with_prefix(self._prefix, key), values, step, time_s)
+
+    def log_hyperparams(
+        self,
+        params: Mapping[str, Any] | Namespace,
+        metrics: Mapping[str, Any] | float | None = None,
+        step: int | None = None,
+    ) -> None:
+        """Deliver hyper-parameters, and the numbers beside which TensorBoard shows them.
+
+        Args:
+            params: a nested mapping; ``{"a": {"b": 1}}`` is shown as ``a/b``.
+            metrics: numbers by name, or one number called ``hp_metric``.
+            step: the step of ``metrics``.
+        """
+        self.hparams.update(plain_params(params))
+        write_hparams_file(self.log_dir, self.hparams)
+        if metrics is None:
+            metrics = {"hp_metric": -1.0} if self._default_hp_metric else {}
+        elif not isinstance(metrics, Mapping):
+            metrics = {"hp_metric": metrics}
+        if not metrics:
+            return
+        self.log_metrics(metrics, step)
+        # TensorBoard shows the first hyper-parameters that a run has and no later ones: those that come one after
+        # the other are written together, as soon as core asks to save.
+        self._hparam_metrics.update({with_prefix(self._prefix, key): 0.0 for key in metrics})
+        if self._shown_hparams is None:
+            self._are_hparams_due = True
+        elif self.hparams.keys() - self._shown_hparams:
+            _log.warning(
+                "TensorBoard shows the first hyper-parameters of a run only; %s came later and is in hparams.yaml",
+                ", ".join(sorted(self.hparams.keys() - self._shown_hparams)),
+            )
+            self._shown_hparams |= self.hparams.keys()
+
+    def log_image(self, key: str, images: Sequence[Any], step: int | None = None) -> None:
+        key = with_prefix(self._prefix, key)
+        pictures = [Image.of(image) for image in images]
+        for index, picture in enumerate(pictures):
+            # The file is handed over as it is; `SummaryWriter.add_image` would decode and encode it once more.
+            image = Summary.Image(
+                encoded_image_string=picture.png,
+                height=picture.height,
+                width=picture.width,
+                colorspace=_PNG_CHANNELS[picture.png[25]],
+            )
+            tag = key if len(pictures) == 1 else f"{key}/{index}"
+            self._add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+        if any(picture.caption for picture in pictures):
+            # TensorBoard has no caption of its own: a tag's description stays that of the first step for ever.
+            captions = "\n".join(f"{index}. {picture.caption or ''}" for index, picture in enumerate(pictures))
+            self._open_writer.add_text(f"{key}/captions", captions, step)
+
+    def log_text(self, key: str, text: str, step: int | None = None) -> None:
+        self._open_writer.add_text(with_prefix(self._prefix, key), text, step)
+
+    def log_table(
+        self, key: str, columns: Sequence[str] | None = None, data: Any = None, step: int | None = None
+    ) -> None:
+        table = Table.of(columns, data)
+        lines = [table.columns, ["---"] * len(table.columns), *table.rows]
+        markdown = "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+        self._open_writer.add_text(with_prefix(self._prefix, key), markdown, step)
+
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        """Draw the model's graph, by tracing one forward pass.
+
+        Args:
+            model: a module; an ``example_input_array`` of its own is used where ``input_array`` is not given.
+            input_array: a tensor, or a tuple of the arguments of ``forward``.
+
+        Raises:
+            MisconfigurationException: there is no input.
+        """
+        if input_array is None:
+            input_array = getattr(model, "example_input_array", None)
+        if input_array is None:
+            raise MisconfigurationException(
+                "log_graph needs an input to trace the model with; pass `input_array`, or set "
+                "`example_input_array` on the model"
+            )
+        with warnings.catch_warnings():
+            # torch's own TensorBoard writer still traces with what torch deprecated.
+            warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+            self.experiment.add_graph(model, input_array)
+
+    def save(self) -> None:
+        if self._writer is not None:
+            self._write_hparams()
+            self._writer.flush()
+
+    def close(self, status: str) -> None:
+        if self._writer is not None:
+            self._write_hparams()
+            self._writer.close()
+            self._writer = None
+
+    @property
+    def log_dir(self) -> str:
+        """The run's folder: ``save_dir/name/version_N``, and ``sub_dir`` below it if there is one."""
+        return super().log_dir if self._sub_dir is None else os.path.join(super().log_dir, self._sub_dir)
+
+    @property
+    def sub_dir(self) -> str | None:
+        """The folder below the version's, if there is one."""
+        return self._sub_dir
+
+    @property
+    def experiment(self) -> SummaryWriter:
+        """The ``SummaryWriter``."""
+        self.ensure_open()
+        return self._open_writer
+
+    @property
+    def _open_writer(self) -> SummaryWriter:
+        if self._writer is None:
+            raise RuntimeError("TensorBoardLogger is closed; use `logger.experiment`, which opens it")
+        return self._writer
+
+    def _write_hparams(self) -> None:
+        if not self._are_hparams_due:
+            return
+        shown = {
+            # Torch would show a boolean as 1.0.
+            key: value if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+            for key, value in flatten(self.hparams).items()
+        }
+        for summary in hparams(shown, self._hparam_metrics):
+            self._add_summary(summary, None)
+        self._are_hparams_due = False
+        self._shown_hparams = set(self.hparams)
+
+    def _add_summary(self, summary: Summary, step: int | None) -> None:
+        file_writer = self._open_writer.file_writer
+        file_writer.add_summary(summary, step)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_writer": None}
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", "<br>")

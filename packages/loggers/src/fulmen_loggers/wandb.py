@@ -1,0 +1,266 @@
+"""WandbLogger: runs at Weights & Biases, online or offline."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import string
+import tempfile
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import wandb
+from fulmen.errors import MisconfigurationException
+from fulmen.logger import Logger, RunInfo
+from fulmen.media import Image, Table
+
+from fulmen_loggers.values import plain_params, scalars, with_prefix
+
+#: The x axis of all charts. W&B's own step is never given: it drops rows whose step is lower than one before, and
+#: numbers the rows of a resumed offline run anew.
+STEP_KEY = "trainer/global_step"
+
+#: Seconds; used where this version of wandb has the setting and the user has not chosen. Without them a dead server
+#: holds `init` for 90 s and `finish` for ever, and a killed process loses the last 15 s of an offline run.
+_DEFAULT_SETTINGS = {"init_timeout": 30.0, "finish_timeout": 30.0, "x_transaction_log_flush_interval": 1.0}
+
+_ID_LETTERS = string.ascii_lowercase + string.digits  # as W&B's own ids
+
+
+class WandbLogger(Logger):
+    """Logs to Weights & Biases.
+
+    A run that was begun with ``wandb.init`` before, or is handed over as ``experiment``, is used and left open. A run
+    that the logger begins itself stays open after ``fit``, for ``trainer.test()`` and for calls of your own, and is
+    finished last; after a ``wandb.finish()`` of yours the next call continues it by its id.
+
+    Two loggers of one process write into two runs; ``wandb.run`` and ``wandb.log`` mean the first that is open.
+
+    Args:
+        name: the run's name in the W&B interface.
+        save_dir: the folder below which ``wandb/`` is made.
+        version: the run's id; one that exists is continued.
+        offline: keep the run on this machine, for ``wandb sync``.
+        dir: the same as ``save_dir``.
+        id: the same as ``version``.
+        anonymous: let W&B make an account for somebody who has none.
+        project: the project; the environment's ``WANDB_PROJECT``, or ``lightning_logs``, by default.
+        log_model: must be false in this version.
+        experiment: a run of yours to log into.
+        prefix: put before each key, with a ``-``.
+        checkpoint_name: the name of the checkpoints' artifact, once ``log_model`` is there.
+        kwargs: for ``wandb.init``, such as ``entity``, ``group``, ``tags``, ``job_type`` or ``settings``.
+
+    Raises:
+        MisconfigurationException: ``log_model`` is asked for.
+    """
+
+    interface = (1, 0)
+
+    #: The open runs that loggers of this process began, by id.
+    _runs_begun: ClassVar[dict[str, Any]] = {}
+
+    def __init__(
+        self,
+        name: str | None = None,
+        save_dir: str | os.PathLike[str] | None = ".",
+        version: str | None = None,
+        offline: bool = False,
+        dir: str | os.PathLike[str] | None = None,
+        id: str | None = None,
+        anonymous: bool | None = None,
+        project: str | None = None,
+        log_model: bool | str = False,
+        experiment: Any = None,
+        prefix: str = "",
+        checkpoint_name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if log_model:
+            raise MisconfigurationException(
+                f"WandbLogger(log_model={log_model!r}) is not possible yet: this version uploads no checkpoints by "
+                "itself; use log_model=False and `trainer.logger.log_artifact(path)` after fit"
+            )
+        self._offline = offline
+        self._prefix = prefix
+        self._checkpoint_name = checkpoint_name
+        self._id = version or id
+        self._run: Any = experiment
+        self._init: dict[str, Any] = {
+            "name": name,
+            "dir": os.fspath(dir if dir is not None else save_dir or "."),
+            "project": project or os.environ.get("WANDB_PROJECT") or "lightning_logs",
+            "resume": "allow",
+            **({"mode": "offline"} if offline else {}),
+            **({"anonymous": "allow"} if anonymous else {}),
+            **kwargs,
+        }
+        if experiment is not None:
+            self._adopt(experiment)
+
+    def open(self, run: RunInfo) -> None:
+        self._id = self._id or run.resume_id
+        if self._run is None and wandb.run is not None and wandb.run.id not in self._runs_begun:
+            self._run = wandb.run  # the user called `wandb.init` before
+            self._adopt(wandb.run)
+        self._open_run()
+
+    def log_metrics(
+        self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None
+    ) -> None:
+        row: dict[str, Any] = scalars(metrics, self._prefix)
+        if time_s is not None:
+            row["_timestamp"] = time_s
+        self._log(row, step)
+
+    def log_hyperparams(self, params: Mapping[str, Any] | Namespace) -> None:
+        self._open_run().config.update(plain_params(params), allow_val_change=True)
+
+    def log_image(self, key: str, images: Sequence[Any], step: int | None = None, **kwargs: Sequence[Any]) -> None:
+        """Deliver pictures.
+
+        Args:
+            key: the name of the panel.
+            images: what :meth:`fulmen.media.Image.of` accepts.
+            step: the trainer's step.
+            kwargs: lists with a value for each picture: ``caption``, or another argument of ``wandb.Image``.
+        """
+        for name, values in kwargs.items():
+            if len(values) != len(images):
+                raise ValueError(f"log_image got {len(images)} images, but {len(values)} values of {name!r}")
+        captions = kwargs.pop("caption", [None] * len(images))
+        pictures = [Image.of(image, caption) for image, caption in zip(images, captions, strict=True)]
+        with tempfile.TemporaryDirectory() as folder:
+            shown = []
+            for index, picture in enumerate(pictures):
+                path = Path(folder, f"{index}.png")
+                path.write_bytes(picture.png)
+                options = {name: values[index] for name, values in kwargs.items()}
+                shown.append(wandb.Image(str(path), caption=picture.caption, **options))
+            self._log({with_prefix(self._prefix, key): shown}, step)
+
+    def log_text(self, key: str, text: str, step: int | None = None) -> None:
+        self.log_table(key, ["text"], [[text]], step=step)
+
+    def log_table(
+        self,
+        key: str,
+        columns: Sequence[str] | None = None,
+        data: Any = None,
+        dataframe: Any = None,
+        step: int | None = None,
+    ) -> None:
+        table = Table.of(columns, data if dataframe is None else dataframe)
+        rows = [list(row) for row in table.rows]
+        shown = wandb.Table(columns=list(table.columns), data=rows, allow_mixed_types=True)
+        self._log({with_prefix(self._prefix, key): shown}, step)
+
+    def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
+        run = self._open_run()
+        name = name or Path(path).name
+        # W&B stages artifacts in the user's cache folder, where those of an offline run are lost without a word when
+        # the run is carried to another place. A copy beside the run's own files stays with it.
+        kept = Path(run.dir).parent / "artifacts" / name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, kept)
+        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", f"run-{run.id}-{name}", flags=re.ASCII), type="file")
+        artifact.add_file(str(kept), name=name, policy="immutable")
+        run.log_artifact(artifact)
+
+    def watch(self, model: Any, log: str | None = "gradients", log_freq: int = 100, log_graph: bool = True) -> None:
+        """Log histograms of the gradients, the parameters (``log="parameters"``) or ``"all"`` of a module.
+
+        Args:
+            model: the module.
+            log: what to log.
+            log_freq: batches from one histogram to the next.
+            log_graph: log the module's graph too.
+        """
+        self.experiment.watch(model, log=log, log_freq=log_freq, log_graph=log_graph)
+
+    def close(self, status: str) -> None:
+        run = self._run
+        if run is not None and self._runs_begun.get(run.id) is run:
+            del self._runs_begun[run.id]
+            self._run = None
+            run.finish(exit_code=0 if status == "success" else 1)  # does nothing where the user has finished it
+
+    @property
+    def name(self) -> str:
+        """The project."""
+        return str(self._init["project"])
+
+    @property
+    def version(self) -> str | None:
+        """The run's id; ``None`` before it is open, unless it was chosen."""
+        return self._id
+
+    @property
+    def run_id(self) -> str | None:
+        """The run's id."""
+        return self._id
+
+    @property
+    def save_dir(self) -> str:
+        """The folder of ``wandb/``."""
+        return str(self._init["dir"])
+
+    @property
+    def experiment(self) -> Any:
+        """W&B's ``Run``."""
+        self.ensure_open()
+        return self._open_run()
+
+    def _log(self, row: dict[str, Any], step: int | None) -> None:
+        if step is not None:
+            row[STEP_KEY] = step
+        self._open_run().log(row)
+
+    def _open_run(self) -> Any:
+        """Return the run; begin it, or continue it by its id where the user has finished it."""
+        if self._run is not None and not _is_finished(self._run):
+            return self._run
+        for id in [id for id, run in self._runs_begun.items() if _is_finished(run)]:
+            del self._runs_begun[id]
+        # The id is chosen here, so that a second attempt does not leave two runs behind.
+        self._id = self._id or "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
+        if self._id in self._runs_begun:  # this logger is a copy of one that is open
+            self._run = self._runs_begun[self._id]
+            return self._run
+        beside = {"reinit": "create_new"} if self._runs_begun else {}
+        self._run = wandb.init(**{**beside, **self._init, "id": self._id, "settings": self._settings()})
+        self._id = self._run.id  # a sweep chooses it
+        self._runs_begun[self._run.id] = self._run
+        self._run.define_metric(STEP_KEY)
+        self._run.define_metric("*", step_metric=STEP_KEY, step_sync=True)
+        return self._run
+
+    def _adopt(self, run: Any) -> None:
+        self._id = run.id
+        self._init.update(project=run.project, entity=run.entity)
+
+    def _settings(self) -> Any:
+        """Return the user's settings, with ours where they chose none."""
+        chosen = self._init.get("settings") or {}
+        is_dict = isinstance(chosen, dict)
+        names = chosen if is_dict else chosen.model_fields_set
+        ours = {
+            name: value
+            for name, value in _DEFAULT_SETTINGS.items()
+            if name in getattr(wandb.Settings, "model_fields", ())
+            and name not in names
+            and f"WANDB_{name.upper()}" not in os.environ
+        }
+        return {**ours, **chosen} if is_dict else chosen.model_copy(update=ours)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_run": None}
+
+
+def _is_finished(run: Any) -> bool:
+    # W&B has no public word for it.
+    return bool(getattr(run, "_is_finished", False))

@@ -1,0 +1,98 @@
+"""Check an environment into which `fulmen[EXTRA]` alone was installed: `python one_extra.py EXTRA`.
+
+A script and not a test of pytest: nothing may be installed beside the extra. Any ImportError fails.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+
+# The module of each SDK, and the extras that bring it. Some arrive as a requirement of another SDK.
+SDK_COMES_WITH = {
+    "mlflow": {"mlflow", "mlflow-skinny"},
+    "rich": {"rich"},
+    "tensorboard": {"tensorboard"},
+    "torchmetrics": {"metrics"},
+    "torchvision": {"vision"},
+    "wandb": {"wandb"},
+}
+# What an extra lets a user import.
+ADAPTERS = {
+    "tensorboard": ["fulmen_loggers.tensorboard:TensorBoardLogger", "torch.utils.tensorboard:SummaryWriter"],
+    "wandb": ["fulmen_loggers.wandb:WandbLogger", "wandb:init"],
+    "mlflow": ["fulmen_loggers.mlflow:MLFlowLogger", "mlflow:MlflowClient", "sqlalchemy:create_engine"],
+    "mlflow-skinny": ["fulmen_loggers.mlflow:MLFlowLogger", "mlflow:MlflowClient"],
+    "metrics": [
+        "fulmen_metrics.classification:ClassificationMetrics",
+        "fulmen.metrics:ClassificationMetrics",
+    ],
+    "rich": ["rich.progress:Progress"],
+    "vision": ["torchvision.datasets:MNIST"],
+}
+# Each logger's class and the SDK it needs, which is also the name of the extra.
+LOGGERS = {"TensorBoardLogger": "tensorboard", "WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
+ALWAYS_THERE = [
+    "fulmen:Trainer",
+    "fulmen.loggers:CSVLogger",
+    "fulmen.callbacks:EarlyStopping",
+    "fulmen.callbacks:ModelCheckpoint",
+    "fulmen.callbacks:TQDMProgressBar",
+]
+
+
+def _load(target: str) -> object:
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def check_other_sdks_are_absent(extra: str) -> None:
+    for sdk, extras in SDK_COMES_WITH.items():
+        assert _is_installed(sdk) == (extra in extras), (
+            f"{sdk}: installed is {_is_installed(sdk)} with {extra}"
+        )
+
+
+def check_adapter_imports(extra: str) -> None:
+    for target in [*ALWAYS_THERE, *ADAPTERS[extra]]:
+        _load(target)
+
+
+def _refusal(face: str, name: str) -> str:
+    """Return what `from fulmen.<face> import <name>` says when it cannot."""
+    try:
+        exec(f"from fulmen.{face} import {name}", {})
+    except ImportError as error:
+        return str(error)
+    raise AssertionError(f"fulmen.{face}.{name} came although what it needs is not installed")
+
+
+def check_absent_sdks_are_explained() -> None:
+    for name, sdk in LOGGERS.items():
+        if _is_installed(sdk):
+            _load(f"fulmen.loggers:{name}")
+        else:
+            assert _refusal("loggers", name) == f'{name} needs {sdk}: pip install "fulmen[{sdk}]"'
+
+
+def check_absent_metrics_are_explained() -> None:
+    if not _is_installed("fulmen_metrics"):
+        message = _refusal("metrics", "ClassificationMetrics")
+        assert 'pip install "fulmen' in message, message
+
+
+def main(extra: str) -> None:
+    check_other_sdks_are_absent(extra)
+    check_adapter_imports(extra)
+    check_absent_sdks_are_explained()
+    check_absent_metrics_are_explained()
+    print(f"fulmen[{extra}] is whole")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
