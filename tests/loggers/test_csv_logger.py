@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from fulmen.logger import Logger
 from fulmen.testing import LoggerConformance, ReadBack
 from fulmen_loggers import CSVLogger

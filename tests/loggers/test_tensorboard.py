@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+
 from fulmen.errors import MisconfigurationException
 from fulmen.logger import Logger
 from fulmen.testing import LoggerConformance, ReadBack
@@ -63,7 +64,8 @@ class TestTensorBoardLoggerConforms(LoggerConformance):
         assert logger.log_dir is not None
         events = _events(logger.log_dir)
         words = _words(events)
-        # The logger's layout: KEY or KEY/INDEX for pictures, and their captions as numbered lines of KEY/captions.
+        # The logger's layout: KEY or KEY/INDEX for pictures, and their captions as numbered lines of
+        # KEY/captions.
         captions: dict[tuple[str, int], list[str]] = {}
         for key, step, text in words:
             if key.endswith("/captions"):

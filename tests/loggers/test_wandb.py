@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fulmen.errors import MisconfigurationException
 from fulmen.logger import Logger
 from fulmen.testing import LoggerConformance, ReadBack
@@ -40,7 +41,8 @@ def make_logger(folder: Path, **kwargs: Any) -> Any:
     return WandbLogger(save_dir=folder, offline=True, **kwargs)
 
 
-# ------------------------------------------------------------------------------ the reader, which no SDK has any more
+# ------------------------------------------------------------------------------ the reader, which no SDK has
+# any more
 
 
 def _payloads(path: Path) -> Iterator[bytes]:
@@ -68,7 +70,9 @@ def _records(folder: Path, run_id: str) -> Iterator[tuple[Path, Any]]:
     """Yield the folder and each record of all files of a run, oldest file first."""
     from wandb.proto import wandb_internal_pb2
 
-    files = sorted(folder.glob(f"wandb/offline-run-*/run-{run_id}.wandb"), key=lambda path: path.stat().st_ctime_ns)
+    files = sorted(
+        folder.glob(f"wandb/offline-run-*/run-{run_id}.wandb"), key=lambda path: path.stat().st_ctime_ns
+    )
     for path in files:
         # `finish` of wandb 0.31 now and then returns before its other process has written the file.
         deadline_s = time.monotonic() + 20
@@ -225,7 +229,9 @@ def test_wandb_is_told_how_it_ended(tmp_path: Path, status: str, exit_code: int)
     logger = make_logger(tmp_path)
     logger.log_metrics({"loss": 1.0}, step=0)
     logger.shut(status)
-    kinds = [(record.WhichOneof("record_type"), record.exit) for _, record in _records(tmp_path, logger.run_id)]
+    kinds = [
+        (record.WhichOneof("record_type"), record.exit) for _, record in _records(tmp_path, logger.run_id)
+    ]
     assert [end.exit_code for kind, end in kinds if kind == "exit"] == [exit_code]
 
 
@@ -233,7 +239,9 @@ def test_name_project_and_further_arguments_reach_wandb(tmp_path: Path) -> None:
     logger = make_logger(tmp_path, name="pretty", project="p", version="abc", job_type="train", tags=["t"])
     logger.log_metrics({"loss": 1.0}, step=0)
     logger.shut("success")
-    runs = [record.run for _, record in _records(tmp_path, "abc") if record.WhichOneof("record_type") == "run"]
+    runs = [
+        record.run for _, record in _records(tmp_path, "abc") if record.WhichOneof("record_type") == "run"
+    ]
     assert (runs[0].display_name, runs[0].project, runs[0].job_type) == ("pretty", "p", "train")
     assert list(runs[0].tags) == ["t"]
     assert (logger.name, logger.version, logger.save_dir) == ("p", "abc", str(tmp_path))
@@ -246,7 +254,10 @@ def test_settings_of_the_user_come_before_ours(tmp_path: Path, monkeypatch: pyte
     logger = make_logger(tmp_path, settings=wandb.Settings(init_timeout=7, console="off"))
     settings = logger.experiment.settings
     logger.shut("success")
-    assert (settings.init_timeout, settings.finish_timeout, settings.console) == (7, 50, "off")
+    assert (settings.init_timeout, settings.console) == (7, "off")
+    # The environment is read once a process, so W&B itself need not have seen it here; ours must not replace
+    # it.
+    assert settings.finish_timeout == wandb.setup().settings.finish_timeout != 30
     assert getattr(settings, "x_transaction_log_flush_interval", 1.0) == 1.0
 
 

@@ -25,8 +25,8 @@ ADAPTERS = {
     "mlflow": ["fulmen_loggers.mlflow:MLFlowLogger", "mlflow:MlflowClient", "sqlalchemy:create_engine"],
     "mlflow-skinny": ["fulmen_loggers.mlflow:MLFlowLogger", "mlflow:MlflowClient"],
     "metrics": [
-        "fulmen_metrics.classification:ClassificationMetrics",
-        "fulmen.metrics:ClassificationMetrics",
+        "fulmen_metrics.metrics:Metrics",
+        "fulmen.metrics:Metrics",
     ],
     "rich": ["rich.progress:Progress"],
     "vision": ["torchvision.datasets:MNIST"],
@@ -82,7 +82,7 @@ def check_absent_sdks_are_explained() -> None:
 
 def check_absent_metrics_are_explained() -> None:
     if not _is_installed("fulmen_metrics"):
-        message = _refusal("metrics", "ClassificationMetrics")
+        message = _refusal("metrics", "Metrics")
         assert 'pip install "fulmen' in message, message
 
 

@@ -135,7 +135,7 @@ def test_umbrella_brings_core_callbacks_and_loggers(dist: Path) -> None:
                 "tqdm_progress_bar",
             },
         ),
-        ("fulmen-metrics", "fulmen.metrics", {"classification"}),
+        ("fulmen-metrics", "fulmen.metrics", {"metrics"}),
     ],
 )
 def test_entry_points_name_what_is_in_the_wheel(

@@ -20,7 +20,7 @@ UV = [sys.executable, "-m", "uv"]
         ("fulmen_core", ["fulmen", "fulmen.testing", "fulmen.cli"]),
         ("fulmen_loggers", ["fulmen_loggers", "fulmen_loggers.csv_logger"]),
         ("fulmen_callbacks", ["fulmen_callbacks", "fulmen_callbacks.early_stopping"]),
-        ("fulmen_metrics", ["fulmen_metrics", "fulmen_metrics.classification"]),
+        ("fulmen_metrics", ["fulmen_metrics", "fulmen_metrics.metrics"]),
     ],
 )
 def test_wheel_alone_imports(dist: Path, tmp_path: Path, package: str, imports: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ def looks_at_epoch_end(trainer: Trainer) -> bool:
     """
     if not validates(trainer):
         return True
+    if trainer.val_check_interval_s is not None:
+        return False
     interval = trainer.val_check_interval
     # The integer 1 is a validation after each batch, the float 1.0 one after each epoch.
     return trainer.check_val_every_n_epoch == 1 and isinstance(interval, float) and interval == 1.0
@@ -42,15 +45,14 @@ def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
     every_n_epochs = trainer.check_val_every_n_epoch
     if every_n_epochs is not None and (trainer.current_epoch + 1) % every_n_epochs != 0:
         return False
-    interval = trainer.val_check_interval
-    if isinstance(interval, float):
-        if interval == 1.0:
-            return bool(trainer.is_last_batch)
-        interval = max(1, int(trainer.num_training_batches * interval))
+    if trainer.val_check_interval_s is not None:
+        return False  # nobody knows; the metric of the validation before is used
+    if trainer.val_check_batch == math.inf:
+        return bool(trainer.is_last_batch)
     done = batch_idx + 1
     if every_n_epochs is None:  # the interval counts on across epochs
         done += trainer.current_epoch * int(trainer.num_training_batches)
-    return done % int(interval) == 0
+    return done % int(trainer.val_check_batch) == 0
 
 
 def missing_monitor(owner: str, monitor: str, logged: Iterable[str]) -> str:

@@ -165,7 +165,7 @@ class EarlyStopping(Callback):
         name = self.monitor
         if self.check_finite and not torch.isfinite(current):
             self.stopping_reason = EarlyStoppingReason.NON_FINITE_METRIC
-            return True, f"{name} = {current} is not finite (best was {self.best_score:.3f}); training stops"
+            return True, f"{name} = {current} is not finite (best was {self.best_score:.4g}); training stops"
         if self.stopping_threshold is not None and is_better(current, self.stopping_threshold):
             self.stopping_reason = EarlyStoppingReason.STOPPING_THRESHOLD
             threshold = f"{_SIGN[self.mode]} stopping_threshold = {self.stopping_threshold}"
@@ -179,12 +179,13 @@ class EarlyStopping(Callback):
         if is_better(current - self.min_delta, self.best_score.to(current.device)):
             before, self.best_score = self.best_score, current.detach().clone()
             self.wait_count = 0
-            return False, f"{name} improved from {before:.3f} to {current:.3f}"
+            was = f", was {before:.4g}" if torch.isfinite(before) else ""
+            return False, f"{name} = {current:.4g} is the best so far{was}"
         self.wait_count += 1
         if self.wait_count >= self.patience:
             self.stopping_reason = EarlyStoppingReason.PATIENCE_EXHAUSTED
             return True, (
-                f"{name} did not improve in {self.wait_count} checks (best was {self.best_score:.3f}); "
+                f"{name} did not improve in {self.wait_count} checks (best was {self.best_score:.4g}); "
                 f"training stops"
             )
         return False, ""

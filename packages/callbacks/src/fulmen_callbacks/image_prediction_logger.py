@@ -192,8 +192,8 @@ class ImagePredictionLogger(Callback):
             return output
         shown = f"a tensor of shape {tuple(output.shape)}" if is_tensor else f"a {type(output).__name__}"
         raise MisconfigurationException(
-            f"ImagePredictionLogger needs one whole number as label for each of {len(images)} images, "
-            f"of shape ({len(images)}, classes) or whole numbers of shape ({len(images)},); pass "
+            f"ImagePredictionLogger cannot tell labels from what the model returned, {shown}: it needs "
+            f"scores of shape ({len(images)}, classes) or whole numbers of shape ({len(images)},); pass "
             f"`predict=lambda module, images: ...` that returns these"
         )
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from fulmen.callback import Callback
+from fulmen.callback import Checkpoint
 from fulmen.errors import MisconfigurationException
 from fulmen.rank import rank_zero_info
 from fulmen_callbacks import _checkpoint_files as files
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _WORST = {"min": torch.inf, "max": -torch.inf}
 
 
-class ModelCheckpoint(Callback):
+class ModelCheckpoint(Checkpoint):
     """Save the run's state while it trains: the newest, or the best by a metric.
 
     One of ``every_n_train_steps``, ``train_time_interval`` and ``every_n_epochs`` says when a checkpoint is
@@ -82,7 +82,6 @@ class ModelCheckpoint(Callback):
     """
 
     interface = (1, 0)
-    run_order = 2
 
     CHECKPOINT_JOIN_CHAR = "-"
     CHECKPOINT_EQUALS_CHAR = "="
@@ -174,6 +173,10 @@ class ModelCheckpoint(Callback):
         self._has_validated = self._waits_for_metric = False
         if self._train_time_interval is not None:
             self._due_again_s = time.monotonic() + self._train_time_interval.total_seconds()
+
+    def wants(self, hook: str) -> bool:
+        """Leave out the hook of every batch where no trigger counts steps or time."""
+        return hook != "on_train_batch_end" or bool(self._every_n_train_steps or self._train_time_interval)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

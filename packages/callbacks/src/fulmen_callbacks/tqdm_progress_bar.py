@@ -6,6 +6,7 @@ standing.
 
 from __future__ import annotations
 
+import logging
 import math
 import numbers
 import os
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from tqdm.auto import tqdm as _Tqdm
 
-from fulmen.callback import Callback
+from fulmen.callback import ProgressBar
 
 if TYPE_CHECKING:
     from fulmen.module import LightningModule
@@ -56,7 +57,22 @@ class LineTqdm(Tqdm):
             self._decr_instances(self)
 
 
-class TQDMProgressBar(Callback):
+class AboveBars:
+    """A stream whose text appears above the bars, in place of breaking them."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> None:
+        """Write text, bars cleared meanwhile."""
+        Tqdm.write(text, file=self.stream, end="")
+
+    def flush(self) -> None:
+        """Hand what was written to the terminal."""
+        self.stream.flush()
+
+
+class TQDMProgressBar(ProgressBar):
     """Show how far training, validation, testing and prediction are, with the values logged with
     ``prog_bar=True``.
 
@@ -87,6 +103,7 @@ class TQDMProgressBar(Callback):
         self._trainer: Trainer | None = None
         self._run_version: int | str | None = None
         self._bars: dict[str, Any] = {}
+        self._redirected: list[tuple[logging.StreamHandler[Any], Any]] = []
         self._train_n = 0  # batches done in this epoch
         self._n = 0  # batches done with this loader, in whatever is not training
         self._loader_idx = 0
@@ -94,7 +111,7 @@ class TQDMProgressBar(Callback):
         self._interval_s = _DRAW_INTERVAL_S
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_trainer": None, "_bars": {}}
+        return {**super().__getstate__(), "_trainer": None, "_bars": {}, "_redirected": []}
 
     # --------------------------------------------------------------------------- what subclasses change
 
@@ -372,6 +389,7 @@ class TQDMProgressBar(Callback):
         else:
             self._interval_s = float(os.environ.get("TQDM_MININTERVAL") or _DRAW_INTERVAL_S)
             self._next_draw_s = 0.0
+            self._redirect_messages()
 
     def _restart(self, name: str, description: str, total: float) -> None:
         bar = self._bars[name]
@@ -414,11 +432,28 @@ class TQDMProgressBar(Callback):
     def _close(self, name: str) -> None:
         if name in self._bars:
             self._bars.pop(name).close()
+            if not self._bars:
+                self._restore_messages()
 
     def _close_all(self) -> None:
         for name in list(self._bars):
             self._close(name)
         self._next_draw_s = math.inf
+
+    def _redirect_messages(self) -> None:
+        """Have what is logged to the terminal appear above the bars."""
+        if self._redirected:
+            return
+        for log in (logging.getLogger("fulmen"), logging.getLogger()):
+            for handler in log.handlers:
+                if isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr):
+                    self._redirected.append((handler, handler.stream))
+                    handler.setStream(AboveBars(handler.stream))
+
+    def _restore_messages(self) -> None:
+        for handler, stream in self._redirected:
+            handler.setStream(stream)
+        self._redirected = []
 
 
 def _is_live(stream: Any) -> bool:

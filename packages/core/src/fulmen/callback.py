@@ -35,6 +35,13 @@ class Callback:
         """The key of this callback's state in a checkpoint; make it differ between several of one class."""
         return type(self).__qualname__
 
+    def wants(self, hook: str) -> bool:
+        """Return whether a hook that this class overrides is needed by this object, as it is set up now.
+
+        Asked for each overridden hook before a loop starts; a hook that is not wanted costs nothing.
+        """
+        return True
+
     def _generate_state_key(self, **kwargs: Any) -> str:
         """Return a state key that tells callbacks of one class apart by their arguments."""
         return f"{type(self).__qualname__}{kwargs!r}"

@@ -91,7 +91,7 @@ class HookTable:
         return tuple(
             bound(getattr(callback, name), count, self._trainer, self._module)
             for callback in callbacks
-            if is_overridden(name, callback, Callback)
+            if is_overridden(name, callback, Callback) and callback.wants(name)
         )
 
 

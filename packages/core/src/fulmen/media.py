@@ -116,7 +116,10 @@ class Table:
             MisconfigurationException: a row's length is not the number of columns.
         """
         if columns is None and hasattr(data, "columns") and hasattr(data, "itertuples"):
-            columns, data = [str(name) for name in data.columns], list(data.itertuples(index=False, name=None))
+            columns, data = (
+                [str(name) for name in data.columns],
+                list(data.itertuples(index=False, name=None)),
+            )
         elif isinstance(data, Mapping):
             columns, data = [str(name) for name in data], list(zip(*data.values(), strict=True))
         if columns is None:

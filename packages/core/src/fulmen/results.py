@@ -248,13 +248,19 @@ class Results:
         self.has_logger = has_logger
         self.batch: Any = None
         self.known_batch_size: int | None = None
+        #: whether anything is logged per step
+        self.has_step_values = False
         self._scopes: dict[tuple[str, int | None], Scope] = {}
         self.scope = self.scope_of("setup")
         self._slots: list[Slot] = []
 
     def scope_of(self, hook: str, dataloader_idx: int | None = None) -> Scope:
         """Return the scope of a hook; a loop looks its scopes up once and then assigns ``results.scope``."""
-        return self._scopes.setdefault((hook, dataloader_idx), Scope(hook, dataloader_idx))
+        key = (hook, dataloader_idx)
+        scope = self._scopes.get(key)
+        if scope is None:
+            scope = self._scopes[key] = Scope(hook, dataloader_idx)
+        return scope
 
     def begin_batch(self, batch: Any) -> None:
         """Note the batch whose size weights the values that are logged next."""
@@ -311,6 +317,7 @@ class Results:
         slot = Slot(self, name, arguments, reduce, on_step, on_epoch, scope.dataloader_idx)
         scope.slots[name] = slot
         self._slots.append(slot)
+        self.has_step_values = self.has_step_values or (slot.on_step and slot.logger)
         return slot
 
     def _levels(self, name: str, on_step: bool | None, on_epoch: bool | None) -> tuple[bool, bool]:
@@ -380,11 +387,6 @@ class Results:
             if value is not None:
                 found.append((slot, value))
         return found
-
-    @property
-    def has_step_values(self) -> bool:
-        """Whether anything was declared to be logged per step."""
-        return any(slot.on_step and slot.logger for slot in self._slots)
 
     def reset(self) -> None:
         """Forget everything, and reset the metric objects: the next epoch begins."""

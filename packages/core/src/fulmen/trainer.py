@@ -916,6 +916,11 @@ class Trainer:
         return self._fit_loop.val_check_batch if self._fit_loop is not None else float("inf")
 
     @property
+    def val_check_interval_s(self) -> float | None:
+        """Seconds between two validations, where they go by the clock."""
+        return self._schedule.val_check_interval_s
+
+    @property
     def accumulate_grad_batches(self) -> int:
         """Batches whose gradients make one optimizer step; callbacks may set it between epochs."""
         return self._optimization.accumulate if self._optimization else self._schedule.accumulate_grad_batches

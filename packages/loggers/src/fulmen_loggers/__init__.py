@@ -1,6 +1,7 @@
 """Loggers for Fulmen: CSV, TensorBoard, Weights & Biases, MLflow.
 
-Each class imports its tracker's SDK when it is named, ``from fulmen_loggers import WandbLogger``, never before.
+Each class imports its tracker's SDK when it is named, ``from fulmen_loggers import WandbLogger``, never
+before.
 """
 
 from __future__ import annotations

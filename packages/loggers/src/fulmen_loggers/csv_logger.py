@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from fulmen.logger import FolderLogger, RunInfo
-
 from fulmen_loggers.values import plain_params, scalars, write_hparams_file
 
 
 class MetricsFile:
     """A CSV file that grows by rows and, where a metric is new, by columns.
 
-    A process that dies leaves whole rows, at worst with a torn last one, which is cut off when the file is next opened.
+    A process that dies leaves whole rows, at worst with a torn last one, which is cut off when the file is
+    next opened.
 
     Args:
         path: the file; where it exists, rows are added below those that it holds.
@@ -95,17 +95,19 @@ class MetricsFile:
 
 
 class CSVLogger(FolderLogger):
-    """Writes ``metrics.csv``, one row for each step that was logged, and ``hparams.yaml`` into the run's folder.
+    """Writes ``metrics.csv``, one row for each step that was logged, and ``hparams.yaml`` into the run's
+    folder.
 
-    Values are written such that they read back exactly. In a folder that holds a ``metrics.csv`` already, rows are
-    added to it.
+    Values are written such that they read back exactly. In a folder that holds a ``metrics.csv`` already,
+    rows are added to it.
 
     Args:
         save_dir: the root folder; ``None`` for the working directory.
         name: the folder below it.
         version: a number N for ``version_N``, a folder's name, or ``None`` for the first number that is free.
         prefix: put before each metric's name, with a ``-``.
-        flush_logs_every_n_steps: rows that may wait in memory; they are also written whenever no more are queued.
+        flush_logs_every_n_steps: rows that may wait in memory; they are also written whenever no more are
+            queued.
     """
 
     interface = (1, 0)

@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fulmen.errors import MisconfigurationException
-from fulmen.logger import Logger, MetricPoint, RunInfo
-from fulmen.media import Image, Table
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
+from fulmen.errors import MisconfigurationException
+from fulmen.logger import Logger, MetricPoint, RunInfo
+from fulmen.media import Image, Table
 from fulmen_loggers.values import flatten, plain_params, scalars, with_prefix
 
 _log = logging.getLogger(__name__)
@@ -40,18 +40,20 @@ _RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 class MLFlowLogger(Logger):
-    """Logs to MLflow through a client of its own: ``mlflow.active_run()`` and the like are neither used nor changed.
+    """Logs to MLflow through a client of its own: ``mlflow.active_run()`` and the like are neither used nor
+    changed.
 
     Without a server, the run goes into the database ``save_dir/mlflow.db`` with its files below
     ``save_dir/mlartifacts``; ``mlflow ui --backend-store-uri sqlite:///mlflow.db`` shows it.
 
-    MLflow takes no characters but letters, digits, ``_ - . / :`` and spaces in a key: others become ``_``. It keeps
-    no infinity in a database (it becomes the largest float), and no change of a hyper-parameter: a changed value is
-    kept as the tag ``param/KEY``. Pictures, texts and tables are files of the run: ``KEY/step_N_I.png`` (caption:
-    ``KEY/step_N_I.txt``), ``KEY/step_N.txt``, ``KEY/step_N.json``.
+    MLflow takes no characters but letters, digits, ``_ - . / :`` and spaces in a key: others become ``_``. It
+    keeps no infinity in a database (it becomes the largest float), and no change of a hyper-parameter: a
+    changed value is kept as the tag ``param/KEY``. Pictures, texts and tables are files of the run:
+    ``KEY/step_N_I.png`` (caption: ``KEY/step_N_I.txt``), ``KEY/step_N.txt``, ``KEY/step_N.json``.
 
-    With a server, opening sets the environment variable ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` to 2 unless it is set:
-    MLflow's own 7 make a call to a dead server last four minutes, and delivery is tried again anyway. MLflow has no
+    With a server, opening sets the environment variable ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` to 2 unless it is
+    set: MLflow's own 7 make a call to a dead server last four minutes, and delivery is tried again anyway.
+        MLflow has no
     narrower place for it, so calls of your own in this process then try 2 times as well.
 
     Args:
@@ -64,8 +66,8 @@ class MLFlowLogger(Logger):
         prefix: put before each key, with a ``-``.
         artifact_location: where the files of a new experiment go; the server's choice by default.
         run_id: a run to continue.
-        synchronous: accepted for programs that have it; training never waits for MLflow, and no point is left to
-            MLflow's own queue, which loses them when the process ends.
+        synchronous: accepted for programs that have it; training never waits for MLflow, and no point is left
+            to MLflow's own queue, which loses them when the process ends.
 
     Raises:
         MisconfigurationException: ``log_model`` is asked for.
@@ -88,8 +90,8 @@ class MLFlowLogger(Logger):
     ) -> None:
         if log_model:
             raise MisconfigurationException(
-                f"MLFlowLogger(log_model={log_model!r}) is not possible yet: this version uploads no checkpoints by "
-                "itself; use log_model=False and `trainer.logger.log_artifact(path)` after fit"
+                f"MLFlowLogger(log_model={log_model!r}) is not possible yet: this version uploads no "
+                "checkpoints by itself; use log_model=False and `trainer.logger.log_artifact(path)` after fit"
             )
         self._experiment_name = experiment_name
         self._run_name = run_name
@@ -137,7 +139,8 @@ class MLFlowLogger(Logger):
         self.log_metric_batch([MetricPoint(values, step, time.time() if time_s is None else time_s)])
 
     def log_metric_batch(self, points: Sequence[MetricPoint]) -> None:
-        # A database drops what it has already, down to the millisecond: a batch may be delivered a second time.
+        # A database drops what it has already, down to the millisecond: a batch may be delivered a second
+        # time.
         metrics = [
             Metric(self._key(key), value, round(point.time_s * 1000), point.step or 0)
             for point in points
@@ -146,7 +149,9 @@ class MLFlowLogger(Logger):
         client = self._running_client()
         for start in range(0, len(metrics), _METRICS_PER_CALL):
             with _refusals():
-                client.log_batch(self._run, metrics=metrics[start : start + _METRICS_PER_CALL], synchronous=True)
+                client.log_batch(
+                    self._run, metrics=metrics[start : start + _METRICS_PER_CALL], synchronous=True
+                )
 
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace) -> None:
         client = self._running_client()
@@ -163,7 +168,8 @@ class MLFlowLogger(Logger):
                 if key not in self._changed_params:
                     self._changed_params.add(key)
                     _log.warning(
-                        "MLflow keeps the first value of a parameter: %r stays %r, and the new %r is the tag %r",
+                        "MLflow keeps the first value of a parameter: %r stays %r, and the new %r is the tag "
+                        "%r",
                         key,
                         self._params[key],
                         value,
@@ -171,7 +177,8 @@ class MLFlowLogger(Logger):
                     )
 
     def log_image(self, key: str, images: Sequence[Any], step: int | None = None) -> None:
-        # `MlflowClient.log_image` names its files by chance, so a second attempt would show the pictures twice.
+        # `MlflowClient.log_image` names its files by chance, so a second attempt would show the pictures
+        # twice.
         with self._files(posixpath.dirname(f"{self._key(key)}/")) as folder:
             for index, image in enumerate(images):
                 picture = Image.of(image)
@@ -186,7 +193,8 @@ class MLFlowLogger(Logger):
     def log_table(
         self, key: str, columns: Sequence[str] | None = None, data: Any = None, step: int | None = None
     ) -> None:
-        # The layout of `MlflowClient.log_table`, which needs pandas, and adds the rows once more at a second attempt.
+        # The layout of `MlflowClient.log_table`, which needs pandas, and adds the rows once more at a second
+        # attempt.
         table = Table.of(columns, data)
         content = {"columns": list(table.columns), "data": [list(row) for row in table.rows]}
         self._running_client().log_dict(self._run, content, f"{self._key(key)}/step_{step or 0}.json")

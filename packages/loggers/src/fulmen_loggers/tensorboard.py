@@ -9,22 +9,29 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fulmen.errors import MisconfigurationException
-from fulmen.logger import FolderLogger, RunInfo
-from fulmen.media import Image, Table
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from fulmen.errors import MisconfigurationException
+from fulmen.logger import FolderLogger, RunInfo
+from fulmen.media import Image, Table
 from fulmen_loggers.values import flatten, plain_params, scalar, with_prefix, write_hparams_file
 
 _log = logging.getLogger(__name__)
 
-_PNG_CHANNELS = {0: 1, 4: 2, 2: 3, 6: 4, 3: 3}  # colour type, byte 25 of a PNG file -> TensorBoard's "colorspace"
+_PNG_CHANNELS = {
+    0: 1,
+    4: 2,
+    2: 3,
+    6: 4,
+    3: 3,
+}  # colour type, byte 25 of a PNG file -> TensorBoard's "colorspace"
 
 
 class TensorBoardLogger(FolderLogger):
-    """Writes TensorBoard's event files and ``hparams.yaml`` into the run's folder: ``tensorboard --logdir SAVE_DIR``.
+    """Writes TensorBoard's event files and ``hparams.yaml`` into the run's folder: ``tensorboard --logdir
+    SAVE_DIR``.
 
     TensorBoard keeps numbers as 32-bit floats, has no place for files, and shows tables as text.
 
@@ -33,8 +40,8 @@ class TensorBoardLogger(FolderLogger):
         name: the folder below it.
         version: a number N for ``version_N``, a folder's name, or ``None`` for the first number that is free.
         log_graph: must be false; call :meth:`log_graph` where the graph is wanted.
-        default_hp_metric: show hyper-parameters that come without metrics beside ``hp_metric = -1``; TensorBoard
-            shows none that have no metric.
+        default_hp_metric: show hyper-parameters that come without metrics beside ``hp_metric = -1``;
+            TensorBoard shows none that have no metric.
         prefix: put before each key, with a ``-``.
         sub_dir: a folder below the version's for the event files.
         kwargs: for ``torch.utils.tensorboard.SummaryWriter``, such as ``max_queue`` or ``flush_secs``.
@@ -55,8 +62,8 @@ class TensorBoardLogger(FolderLogger):
     ) -> None:
         if log_graph:
             raise MisconfigurationException(
-                "TensorBoardLogger(log_graph=True) is not possible: the trainer draws no graph by itself; call "
-                "`trainer.logger.log_graph(model, input)` once where it is wanted"
+                "TensorBoardLogger(log_graph=True) is not possible: the trainer draws no graph by itself; "
+                "call `trainer.logger.log_graph(model, input)` once where it is wanted"
             )
         super().__init__(save_dir, name, version)
         self._default_hp_metric = default_hp_metric
@@ -110,15 +117,15 @@ class TensorBoardLogger(FolderLogger):
         if not metrics:
             return
         self.log_metrics(metrics, step)
-        # TensorBoard shows the first hyper-parameters that a run has and no later ones: those that come one after
-        # the other are written together, as soon as core asks to save.
+        # TensorBoard shows the first hyper-parameters that a run has and no later ones: those that come one
+        # after the other are written together, as soon as core asks to save.
         self._hparam_metrics.update({with_prefix(self._prefix, key): 0.0 for key in metrics})
         if self._shown_hparams is None:
             self._are_hparams_due = True
         elif self.hparams.keys() - self._shown_hparams:
             _log.warning(
-                "TensorBoard shows the first hyper-parameters of a run only; %s came later and is in hparams.yaml",
-                ", ".join(sorted(self.hparams.keys() - self._shown_hparams)),
+                "TensorBoard shows the first hyper-parameters of a run only; %s came later and is in "
+                "hparams.yaml", ".join(sorted(self.hparams.keys() - self._shown_hparams)),
             )
             self._shown_hparams |= self.hparams.keys()
 
@@ -126,7 +133,8 @@ class TensorBoardLogger(FolderLogger):
         key = with_prefix(self._prefix, key)
         pictures = [Image.of(image) for image in images]
         for index, picture in enumerate(pictures):
-            # The file is handed over as it is; `SummaryWriter.add_image` would decode and encode it once more.
+            # The file is handed over as it is; `SummaryWriter.add_image` would decode and encode it once
+            # more.
             image = Summary.Image(
                 encoded_image_string=picture.png,
                 height=picture.height,
@@ -136,8 +144,11 @@ class TensorBoardLogger(FolderLogger):
             tag = key if len(pictures) == 1 else f"{key}/{index}"
             self._add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
         if any(picture.caption for picture in pictures):
-            # TensorBoard has no caption of its own: a tag's description stays that of the first step for ever.
-            captions = "\n".join(f"{index}. {picture.caption or ''}" for index, picture in enumerate(pictures))
+            # TensorBoard has no caption of its own: a tag's description stays that of the first step for
+            # ever.
+            captions = "\n".join(
+                f"{index}. {picture.caption or ''}" for index, picture in enumerate(pictures)
+            )
             self._open_writer.add_text(f"{key}/captions", captions, step)
 
     def log_text(self, key: str, text: str, step: int | None = None) -> None:

@@ -14,18 +14,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import wandb
+
 from fulmen.errors import MisconfigurationException
 from fulmen.logger import Logger, RunInfo
 from fulmen.media import Image, Table
-
 from fulmen_loggers.values import plain_params, scalars, with_prefix
 
-#: The x axis of all charts. W&B's own step is never given: it drops rows whose step is lower than one before, and
-#: numbers the rows of a resumed offline run anew.
+#: The x axis of all charts. W&B's own step is never given: it drops rows whose step is lower than one before,
+#: and numbers the rows of a resumed offline run anew.
 STEP_KEY = "trainer/global_step"
 
-#: Seconds; used where this version of wandb has the setting and the user has not chosen. Without them a dead server
-#: holds `init` for 90 s and `finish` for ever, and a killed process loses the last 15 s of an offline run.
+#: Seconds; used where this version of wandb has the setting and the user has not chosen. Without them a dead
+#: server holds `init` for 90 s and `finish` for ever, and a killed process loses the last 15 s of an offline
+#: run.
 _DEFAULT_SETTINGS = {"init_timeout": 30.0, "finish_timeout": 30.0, "x_transaction_log_flush_interval": 1.0}
 
 _ID_LETTERS = string.ascii_lowercase + string.digits  # as W&B's own ids
@@ -34,11 +35,13 @@ _ID_LETTERS = string.ascii_lowercase + string.digits  # as W&B's own ids
 class WandbLogger(Logger):
     """Logs to Weights & Biases.
 
-    A run that was begun with ``wandb.init`` before, or is handed over as ``experiment``, is used and left open. A run
-    that the logger begins itself stays open after ``fit``, for ``trainer.test()`` and for calls of your own, and is
-    finished last; after a ``wandb.finish()`` of yours the next call continues it by its id.
+    A run that was begun with ``wandb.init`` before, or is handed over as ``experiment``, is used and left
+    open. A run that the logger begins itself stays open after ``fit``, for ``trainer.test()`` and for calls
+    of your own, and is finished last; after a ``wandb.finish()`` of yours the next call continues it by its
+    id.
 
-    Two loggers of one process write into two runs; ``wandb.run`` and ``wandb.log`` mean the first that is open.
+    Two loggers of one process write into two runs; ``wandb.run`` and ``wandb.log`` mean the first that is
+    open.
 
     Args:
         name: the run's name in the W&B interface.
@@ -82,8 +85,8 @@ class WandbLogger(Logger):
     ) -> None:
         if log_model:
             raise MisconfigurationException(
-                f"WandbLogger(log_model={log_model!r}) is not possible yet: this version uploads no checkpoints by "
-                "itself; use log_model=False and `trainer.logger.log_artifact(path)` after fit"
+                f"WandbLogger(log_model={log_model!r}) is not possible yet: this version uploads no "
+                "checkpoints by itself; use log_model=False and `trainer.logger.log_artifact(path)` after fit"
             )
         self._offline = offline
         self._prefix = prefix
@@ -120,7 +123,9 @@ class WandbLogger(Logger):
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace) -> None:
         self._open_run().config.update(plain_params(params), allow_val_change=True)
 
-    def log_image(self, key: str, images: Sequence[Any], step: int | None = None, **kwargs: Sequence[Any]) -> None:
+    def log_image(
+        self, key: str, images: Sequence[Any], step: int | None = None, **kwargs: Sequence[Any]
+    ) -> None:
         """Deliver pictures.
 
         Args:
@@ -151,9 +156,18 @@ class WandbLogger(Logger):
         key: str,
         columns: Sequence[str] | None = None,
         data: Any = None,
-        dataframe: Any = None,
         step: int | None = None,
+        dataframe: Any = None,
     ) -> None:
+        """Deliver a table.
+
+        Args:
+            key: the name of the panel.
+            columns: the names of the columns.
+            data: rows of plain values.
+            step: the trainer's step.
+            dataframe: a pandas data frame in place of ``columns`` and ``data``.
+        """
         table = Table.of(columns, data if dataframe is None else dataframe)
         rows = [list(row) for row in table.rows]
         shown = wandb.Table(columns=list(table.columns), data=rows, allow_mixed_types=True)
@@ -162,16 +176,20 @@ class WandbLogger(Logger):
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         run = self._open_run()
         name = name or Path(path).name
-        # W&B stages artifacts in the user's cache folder, where those of an offline run are lost without a word when
-        # the run is carried to another place. A copy beside the run's own files stays with it.
+        # W&B stages artifacts in the user's cache folder, where those of an offline run are lost without a
+        # word when the run is carried to another place. A copy beside the run's own files stays with it.
         kept = Path(run.dir).parent / "artifacts" / name
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, kept)
-        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", f"run-{run.id}-{name}", flags=re.ASCII), type="file")
+        artifact = wandb.Artifact(
+            re.sub(r"[^\w.-]", "-", f"run-{run.id}-{name}", flags=re.ASCII), type="file"
+        )
         artifact.add_file(str(kept), name=name, policy="immutable")
         run.log_artifact(artifact)
 
-    def watch(self, model: Any, log: str | None = "gradients", log_freq: int = 100, log_graph: bool = True) -> None:
+    def watch(
+        self, model: Any, log: str | None = "gradients", log_freq: int = 100, log_graph: bool = True
+    ) -> None:
         """Log histograms of the gradients, the parameters (``log="parameters"``) or ``"all"`` of a module.
 
         Args:
@@ -187,7 +205,9 @@ class WandbLogger(Logger):
         if run is not None and self._runs_begun.get(run.id) is run:
             del self._runs_begun[run.id]
             self._run = None
-            run.finish(exit_code=0 if status == "success" else 1)  # does nothing where the user has finished it
+            run.finish(
+                exit_code=0 if status == "success" else 1
+            )  # does nothing where the user has finished it
 
     @property
     def name(self) -> str:

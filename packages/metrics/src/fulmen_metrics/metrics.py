@@ -46,6 +46,8 @@ _NOT_ONE_NUMBER = (
     "AtFixed",
     "AtSpecificity",
     "AtSensitivity",
+    "BinaryFairness",
+    "BinaryGroupStatRates",
 )
 
 

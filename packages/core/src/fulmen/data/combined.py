@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
 
 from fulmen.errors import MisconfigurationException
 
@@ -109,8 +112,17 @@ def _leaves(nested: Any) -> Iterator[Iterable[Any]]:
 
 
 def is_collection(value: Any) -> bool:
-    """Return whether ``value`` is a list or tuple of loaders rather than a loader."""
-    return isinstance(value, Sequence) and isinstance(value, (list, tuple))
+    """Return whether ``value`` is a list or tuple of loaders, rather than a loader, which a list of batches is."""
+    return isinstance(value, (list, tuple)) and not (len(value) > 0 and _is_batch(value[0]))
+
+
+def _is_batch(value: Any) -> bool:
+    """Whether a list's item is a batch: tensors or numbers, however nested, and no loader."""
+    if isinstance(value, Mapping):
+        return any(_is_batch(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return len(value) > 0 and _is_batch(value[0])
+    return isinstance(value, (Tensor, np.ndarray, int, float, str))
 
 
 def _like(nested: Any, values: Iterator[Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -84,9 +83,9 @@ class Precision:
             return _DefaultDtype(self.weights_dtype)
         return nullcontext()
 
-    def backward(self, loss: Tensor, backward: Callable[[Tensor], None]) -> None:
-        """Run ``backward`` on the loss, scaled where this precision needs it."""
-        backward(self.scaler.scale(loss) if self.scaler is not None else loss)
+    def scale(self, loss: Tensor) -> Tensor:
+        """Return the loss to run backward on, scaled where gradients would underflow otherwise."""
+        return self.scaler.scale(loss) if self.scaler is not None else loss
 
     def unscale(self, optimizer: Optimizer) -> None:
         """Give the gradients their true size, before hooks look at them and clipping."""

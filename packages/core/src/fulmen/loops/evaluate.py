@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from fulmen.data.combined import CombinedLoader, length_of
@@ -26,10 +27,13 @@ class EvaluationLoop:
 
     Args:
         stage: ``validation`` or ``test``, the word in the hooks' names.
+        module: what is evaluated.
+        hooks: which hooks are overridden.
         source: where the loaders come from.
+        prepare: brings a batch to the device.
+        logged: where values go.
         limit: how many batches of each loader are used.
         limit_name: the Trainer's argument that says so, for messages.
-        log_every_n_steps: validation steps logged with ``on_step=True`` all go out, as in training at a boundary.
     """
 
     def __init__(
@@ -55,7 +59,6 @@ class EvaluationLoop:
         self.combined: CombinedLoader | None = None
         #: batches used of each loader
         self.max_batches: list[float] = []
-        self.batch_idx = 0
         self.dataloader_idx = 0
         #: batches evaluated in all, per loader: the x-axis of step values
         self._seen: dict[int, int] = {}
@@ -87,7 +90,7 @@ class EvaluationLoop:
         Returns:
             For each loader, the logged values over the epoch.
         """
-        hooks, module, results, logged, stage = self._hooks, self._module, self.results, self._logged, self.stage
+        module, results, logged, stage = self._module, self.results, self._logged, self.stage
         combined = self.combined
         assert combined is not None
         several = combined.mode == "sequential" and len(combined.flattened) > 1
@@ -123,67 +126,53 @@ class EvaluationLoop:
 
     def _run_batches(self, combined: CombinedLoader, several: bool, log: bool) -> list[dict[str, float]]:
         """Run every batch; return for each loader what was logged for it over the epoch."""
-        hooks, results, logged, stage, prepare = self._hooks, self.results, self._logged, self.stage, self._prepare
-        start_hooks = getattr(hooks, f"on_{stage}_batch_start")
-        end_hooks = getattr(hooks, f"on_{stage}_batch_end")
-        step = self._step_function(several)
+        results, logged, stage, prepare = self.results, self._logged, self.stage, self._prepare
+        start_hooks = getattr(self._hooks, f"on_{stage}_batch_start")
+        end_hooks = getattr(self._hooks, f"on_{stage}_batch_end")
+        step = evaluation_step(getattr(self._module, f"{stage}_step"), f"{stage}_step", several)
         outputs: list[dict[str, float]] = []
-        loader_now = -1
-        scopes: tuple[Any, Any, Any] = (None, None, None)
-        for batch, batch_idx, dataloader_idx in self._batches(combined):
-            if dataloader_idx != loader_now:
-                if loader_now >= 0:
-                    outputs.append(self._end_of_loader(loader_now if several else None, log))
-                loader_now = dataloader_idx
-                index = dataloader_idx if several else None
-                names = f"on_{stage}_batch_start", f"{stage}_step", f"on_{stage}_batch_end"
-                scopes = tuple(results.scope_of(name, index) for name in names)  # type: ignore[assignment]
-                if log:
-                    logged.inside_batches, logged.dataloader_idx = True, index
-                self.dataloader_idx = dataloader_idx
-            self.batch_idx = batch_idx
-            if prepare is not None:
-                batch = prepare(batch, dataloader_idx)
-            results.begin_batch(batch)
-            if start_hooks:
-                results.scope = scopes[0]
-                for hook in start_hooks:
-                    hook(batch, batch_idx, dataloader_idx)
-            results.scope = scopes[1]
-            output = step(batch, batch_idx, dataloader_idx)
-            if end_hooks:
-                results.scope = scopes[2]
-                for hook in end_hooks:
-                    hook(output, batch, batch_idx, dataloader_idx)
-            if log and results.has_step_values:
-                logged.send_evaluation_step(
-                    results.for_logger(on_step=True, dataloader_idx=logged.dataloader_idx),
-                    self._seen.get(dataloader_idx, 0),
-                )
-            self._seen[dataloader_idx] = self._seen.get(dataloader_idx, 0) + 1
-        if loader_now >= 0:
-            outputs.append(self._end_of_loader(loader_now if several else None, log))
+        for dataloader_idx, loader in self._loaders(combined):
+            scope_idx = dataloader_idx if several else None
+            start_scope = results.scope_of(f"on_{stage}_batch_start", scope_idx)
+            step_scope = results.scope_of(f"{stage}_step", scope_idx)
+            end_scope = results.scope_of(f"on_{stage}_batch_end", scope_idx)
+            if log:
+                logged.inside_batches, logged.dataloader_idx = True, scope_idx
+            self.dataloader_idx = dataloader_idx
+            seen = self._seen.get(dataloader_idx, 0)
+            batch_idx = -1
+            for batch_idx, batch in enumerate(loader):
+                if prepare is not None:
+                    batch = prepare(batch, dataloader_idx)
+                results.batch = batch
+                results.known_batch_size = None
+                if start_hooks:
+                    results.scope = start_scope
+                    for hook in start_hooks:
+                        hook(batch, batch_idx, dataloader_idx)
+                results.scope = step_scope
+                output = step(batch, batch_idx, dataloader_idx)
+                if end_hooks:
+                    results.scope = end_scope
+                    for hook in end_hooks:
+                        hook(output, batch, batch_idx, dataloader_idx)
+                if log and results.has_step_values:
+                    logged.send_evaluation_step(results.for_logger(True, scope_idx), seen + batch_idx)
+            if log:
+                self._seen[dataloader_idx] = seen + batch_idx + 1
+            outputs.append(self._end_of_loader(scope_idx, log))
         results.begin_batch(None)
         return outputs
 
-    def _batches(self, combined: CombinedLoader) -> Iterator[tuple[Any, int, int]]:
-        """Yield each loader's batches in turn; one loader's come without a detour through ``CombinedLoader``."""
-        if len(combined.flattened) > 1 or combined.mode != "sequential":
-            yield from combined
+    def _loaders(self, combined: CombinedLoader) -> Iterator[tuple[int, Iterable[Any]]]:
+        """Yield each loader's number and its batches, no more than its limit; loaders combined in parallel are one."""
+        if combined.mode != "sequential":
+            yield 0, (batch for batch, _, _ in combined)
             return
-        loader, limit = combined.flattened[0], combined.limits[0]
-        if limit <= 0:
-            return
-        last = limit - 1
-        for batch_idx, batch in enumerate(batches(loader, self.source.name)):
-            yield batch, batch_idx, 0
-            if batch_idx >= last:
-                return
-
-    def _step_function(self, several: bool) -> Callable[[Any, int, int], Any]:
-        name = f"{self.stage}_step"
-        step = getattr(self._module, name)
-        return evaluation_step(step, name, several)
+        for dataloader_idx, (loader, limit) in enumerate(zip(combined.flattened, combined.limits, strict=True)):
+            if limit > 0:
+                started = batches(loader, self.source.name)
+                yield dataloader_idx, started if limit == float("inf") else islice(started, int(limit))
 
     def _end_of_loader(self, dataloader_idx: int | None, log: bool) -> dict[str, float]:
         if not log:

@@ -23,7 +23,7 @@ from fulmen.optimizers import LightningOptimizer
 from fulmen.options import Clipping
 from fulmen.progress import Progress
 from fulmen.hardware.precision import Precision
-from fulmen.results import Results
+from fulmen.results import Results, Scope
 
 
 class Optimization:
@@ -67,10 +67,21 @@ class Optimization:
         if precision.needs_context:
             self._training_step = _inside(precision, self._training_step)
         self._step_scope = results.scope_of("training_step")
+        self._zero_grad_hooks = self._scoped("on_before_zero_grad")
+        self._before_backward_hooks = self._scoped("on_before_backward")
+        self._after_backward_hooks = self._scoped("on_after_backward")
+        self._before_step_hooks = self._scoped("on_before_optimizer_step")
         self._own_backward = own("backward")
         self._own_zero_grad = own("optimizer_zero_grad")
+        # torch's own `zero_grad` sets each gradient to None behind a profiler's mark, which costs more than the work.
+        self._zeroes_directly = not self._own_zero_grad and all(
+            type(optimizer).zero_grad is Optimizer.zero_grad and "zero_grad" not in vars(optimizer)
+            for optimizer in optimizers
+        )
         self._own_optimizer_step = own("optimizer_step")
         self._clips = clipping.value is not None or own("configure_gradient_clipping")
+        self._scales = precision.scaler is not None
+        self._prepares_step = bool(self._before_step_hooks) or self._clips or self._scales
         self._toggled: dict[int, bool] = {}
 
     def choose(self) -> Callable[[Any, int, bool], Any]:
@@ -89,7 +100,7 @@ class Optimization:
 
     def run_automatic(self, batch: Any, batch_idx: int, stepping: bool) -> Any:
         """Run one batch straight through."""
-        results, hooks, optimizer = self._results, self._hooks, self._optimizers[0]
+        results, optimizer = self._results, self._optimizers[0]
         results.scope = self._step_scope
         output = self._training_step(batch, batch_idx)
         loss = output if type(output) is Tensor else self._loss_of(output)
@@ -100,12 +111,12 @@ class Optimization:
                 require_scalar_loss(loss, "training_step")
             self._backward(loss)
         if stepping:
-            if hooks.on_before_optimizer_step or self._clips or self._precision.scaler is not None:
+            if self._prepares_step:
                 self._before_step(optimizer)
-            if self._precision.scaler is None:
-                optimizer.step()
-            else:
+            if self._scales:
                 self._precision.step(optimizer)
+            else:
+                optimizer.step()
             self._progress.global_step += 1
         return output
 
@@ -179,9 +190,13 @@ class Optimization:
         return loss  # type: ignore[no-any-return]
 
     def _zero_grad(self, batch_idx: int, optimizer: Optimizer) -> None:
-        if self._hooks.on_before_zero_grad:
-            self._call("on_before_zero_grad", optimizer)
-        if self._own_zero_grad:
+        if self._zero_grad_hooks:
+            self._call(self._zero_grad_hooks, optimizer)
+        if self._zeroes_directly:
+            for group in optimizer.param_groups:
+                for parameter in group["params"]:
+                    parameter.grad = None
+        elif self._own_zero_grad:
             self._module.optimizer_zero_grad(self._progress.epoch, batch_idx, optimizer)
         else:
             optimizer.zero_grad()
@@ -189,23 +204,23 @@ class Optimization:
     def _backward(self, loss: Tensor) -> None:
         if self.accumulate > 1:
             loss = loss / self.accumulate
-        if self._hooks.on_before_backward:
-            self._call("on_before_backward", loss)
-        if self._precision.scaler is not None:
-            loss = self._precision.scaler.scale(loss)
+        if self._before_backward_hooks:
+            self._call(self._before_backward_hooks, loss)
+        if self._scales:
+            loss = self._precision.scale(loss)
         if self._own_backward:
             self._results.scope = self._results.scope_of("backward")
             self._module.backward(loss)
         else:
             loss.backward()  # type: ignore[no-untyped-call]
-        if self._hooks.on_after_backward:
-            self._call("on_after_backward")
+        if self._after_backward_hooks:
+            self._call(self._after_backward_hooks)
 
     def _before_step(self, optimizer: Optimizer) -> None:
         """Unscale, run the hooks that look at gradients, and clip."""
         self._precision.unscale(optimizer)
-        if self._hooks.on_before_optimizer_step:
-            self._call("on_before_optimizer_step", optimizer)
+        if self._before_step_hooks:
+            self._call(self._before_step_hooks, optimizer)
         if self._clips:
             self._results.scope = self._results.scope_of("configure_gradient_clipping")
             algorithm = self._clipping.algorithm if self._clipping.value is not None else None
@@ -221,9 +236,14 @@ class Optimization:
 
         return closure_with_hooks
 
-    def _call(self, hook: str, *args: Any) -> None:
-        self._results.scope = self._results.scope_of(hook)
-        for call in getattr(self._hooks, hook):
+    def _scoped(self, hook: str) -> tuple[Scope, tuple[Callable[..., Any], ...]] | None:
+        """Return a hook's calls with the scope in which they log; ``None`` where there are none."""
+        calls = getattr(self._hooks, hook)
+        return (self._results.scope_of(hook), calls) if calls else None
+
+    def _call(self, scoped: tuple[Scope, tuple[Callable[..., Any], ...]], *args: Any) -> None:
+        self._results.scope, calls = scoped
+        for call in calls:
             call(*args)
 
     # --------------------------------------------------------------------------------- manual optimization
@@ -240,13 +260,12 @@ class Optimization:
                 "`manual_backward` needs manual optimization; set `self.automatic_optimization = False` in `__init__`"
             )
         scope = self._results.scope
-        if self._hooks.on_before_backward:
-            self._call("on_before_backward", loss)
-        if self._precision.scaler is not None:
-            loss = self._precision.scaler.scale(loss)
+        if self._before_backward_hooks:
+            self._call(self._before_backward_hooks, loss)
+        loss = self._precision.scale(loss)
         self._module.backward(loss, *args, **kwargs)
-        if self._hooks.on_after_backward:
-            self._call("on_after_backward")
+        if self._after_backward_hooks:
+            self._call(self._after_backward_hooks)
         self._results.scope = scope
 
     def _attach_wrappers(self) -> None:
@@ -264,10 +283,9 @@ class Optimization:
             with torch.enable_grad():
                 closure()
             closure = None
-        if self._precision.scaler is not None:
-            self._precision.unscale(optimizer)
-        if self._hooks.on_before_optimizer_step:
-            self._call("on_before_optimizer_step", optimizer)
+        self._precision.unscale(optimizer)
+        if self._before_step_hooks:
+            self._call(self._before_step_hooks, optimizer)
         if closure is None:
             self._precision.step(optimizer)
             outcome = None

@@ -1,7 +1,7 @@
 """The conformance kit: how the author of a plug-in proves it (``pip install "fulmen-core[testing]"``).
 
-Subclass ``LoggerConformance`` or ``CallbackConformance`` in the plug-in's tests, say how to make the plug-in, and run
-pytest.
+Subclass ``LoggerConformance`` or ``CallbackConformance`` in the plug-in's tests, say how to make the plug-in,
+and run pytest.
 """
 
 from __future__ import annotations

@@ -10,12 +10,14 @@ import pytest
 
 
 class Conformance:
-    """Base class of the kits; a subclass in a plug-in's tests says how to make the plug-in, and runs all tests.
+    """Base class of the kits; a subclass in a plug-in's tests says how to make the plug-in, and runs all
+    tests.
 
     Pytest collects every subclass that supplies ``make``, whatever its name.
     """
 
-    #: Standard tests that the plug-in cannot pass, with the reason. A test listed here that passes is a failure.
+    #: Standard tests that the plug-in cannot pass, with the reason. A test listed here that passes is a
+    #: failure.
     expected_failures: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -26,8 +28,8 @@ class Conformance:
         for name in vars(cls):
             if name in standard:
                 raise TypeError(
-                    f"{cls.__name__} overrides the standard test {name}; name it in `expected_failures` with the "
-                    "reason, or give a test of your own another name"
+                    f"{cls.__name__} overrides the standard test {name}; name it in `expected_failures` with "
+                    "the reason, or give a test of your own another name"
                 )
         unknown = sorted(cls.expected_failures.keys() - standard.keys())
         if unknown:

@@ -12,6 +12,7 @@ This file is longer than 400 lines because a kit is read in one place::
             return ReadBack(points={"loss": [(0, 0.25), (1, 0.125)]})
 """
 
+# ruff: noqa: D102 - the names of the tests say what they check; a kit has many
 from __future__ import annotations
 
 import copy
@@ -44,6 +45,7 @@ from fulmen.logger import (
 from fulmen.media import Image
 from fulmen.registry import LOGGERS, check_interface
 from fulmen.testing.conformance import Conformance
+from fulmen.tracking.run import Run
 
 Points = Mapping[str, Sequence[tuple[int, float]]]
 
@@ -73,7 +75,9 @@ class ReadBack:
     """What the service has of one run, under the keys that were logged."""
 
     points: Points  #: key -> (step, value) in the order in which the service has them
-    hparams: Mapping[str, Any] = field(default_factory=dict)  #: nested, or flat with keys such as ``optimizer/lr``
+    hparams: Mapping[str, Any] = field(
+        default_factory=dict
+    )  #: nested, or flat with keys such as ``optimizer/lr``
     images: Sequence[StoredImage] = ()
     texts: Sequence[tuple[str, int, str]] = ()  #: key, step, words
     tables: Sequence[StoredTable] = ()
@@ -89,23 +93,28 @@ class Color(enum.Enum):
 class LoggerConformance(Conformance):
     """The standard tests of a logger; subclass it, supply :meth:`make` and :meth:`read_back`, run pytest."""
 
-    #: How far a value read back may differ from the one that was logged, relative to it: 2**-24 for 32-bit floats.
+    #: How far a value read back may differ from the one that was logged, relative to it: 2**-24 for 32-bit
+    #: floats.
     relative_tolerance: ClassVar[float] = 0.0
 
-    # ---------------------------------------------------------------------------------- what a subclass supplies
+    #: Keys of points that the service or the logger adds by itself.
+    own_points: ClassVar[frozenset[str]] = frozenset()
+
+    # ------------------------------------------------------------------------------- what a subclass supplies
 
     @abstractmethod
     def read_back(self, folder: Path, logger: Logger) -> ReadBack:
         """Read what the service has of the run of ``logger``, which is closed.
 
-        Use the service's own reader or its files, never the logger's code: only what nobody shares can be compared.
+        Use the service's own reader or its files, never the logger's code: only what nobody shares can be
+        compared.
         """
 
     def stored_key(self, key: str) -> str:
         """Return the key that the service has instead, where it does not take all characters."""
         return key
 
-    # --------------------------------------------------------------------------------------------------- the door
+    # ----------------------------------------------------------------------------------------------- the door
 
     def test_declares_the_interface_it_was_written_for(self, tmp_path: Path) -> None:
         check_interface(LOGGERS, type(self._logger(tmp_path)), "this package")
@@ -207,7 +216,7 @@ class LoggerConformance(Conformance):
         other.shut("success")
         self._assert_points(tmp_path, other, expected)
 
-    # ---------------------------------------------------------------------------------------------------- numbers
+    # ------------------------------------------------------------------------------------------------ numbers
 
     def test_values_and_steps_are_kept(self, tmp_path: Path) -> None:
         values = [0.1, -1.5, 1e-12, 1.2345678901234567e12, 0.0, 3.0]
@@ -284,7 +293,7 @@ class LoggerConformance(Conformance):
         self._assert_points(tmp_path, logger, {"loss": [(1, 1.0)]})
 
     def test_keys_of_all_kinds(self, tmp_path: Path) -> None:
-        keys = ["train/loss", "a b", "a.b", "a-b_c", "größe", "損失/平均", "x:y", "odd @ (50%), \"q\"", "1"]
+        keys = ["train/loss", "a b", "a.b", "a-b_c", "größe", "損失/平均", "x:y", 'odd @ (50%), "q"', "1"]
         logger = self._logger(tmp_path)
         logger.log_metrics({key: float(index) for index, key in enumerate(keys)}, step=0)
         logger.shut("success")
@@ -341,7 +350,7 @@ class LoggerConformance(Conformance):
         assert sorted(stored["b"]) == [(n, -float(n)) for n in range(700)]
         assert [value for _, value in stored["c"]] == [1.0]
 
-    # ------------------------------------------------------------------------------------------- hyper-parameters
+    # --------------------------------------------------------------------------------------- hyper-parameters
 
     def test_hyperparams_of_all_kinds(self, tmp_path: Path) -> None:
         params = {
@@ -392,7 +401,7 @@ class LoggerConformance(Conformance):
         assert _is_same_param(stored["width"], 4)
         assert "depth" in stored
 
-    # ----------------------------------------------------------------------------------------------- capabilities
+    # ------------------------------------------------------------------------------------------- capabilities
 
     def test_images(self, tmp_path: Path) -> None:
         logger = self._logger(tmp_path)
@@ -401,7 +410,7 @@ class LoggerConformance(Conformance):
         color = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
         gray = torch.linspace(0, 1, 6).reshape(1, 1, 6)
         logger.log_image("pictures/set", [Image.of(color, "first ü"), Image.of(gray, "second")], step=3)
-        logger.log_image("single", [torch.zeros(3, 7, 2)], step=4)
+        logger.log_image("single", [torch.zeros(3, 7, 6)], step=4)
         logger.shut("success")
         stored = self.read_back(tmp_path, logger).images
         assert [(image.key, image.step) for image in stored] == [
@@ -411,8 +420,10 @@ class LoggerConformance(Conformance):
         ]
         assert [image.caption or None for image in stored] == ["first ü", "second", None]
         np.testing.assert_array_equal(_pixels(stored[0].png)[:, :, :3], color)
-        np.testing.assert_array_equal(_pixels(stored[1].png)[:, :, :1], [[[0], [51], [102], [153], [204], [255]]])
-        np.testing.assert_array_equal(_pixels(stored[2].png)[:, :, :3], np.zeros((7, 2, 3)))
+        np.testing.assert_array_equal(
+            _pixels(stored[1].png)[:, :, :1], [[[0], [51], [102], [153], [204], [255]]]
+        )
+        np.testing.assert_array_equal(_pixels(stored[2].png)[:, :, :3], np.zeros((7, 6, 3)))
 
     def test_text(self, tmp_path: Path) -> None:
         logger = self._logger(tmp_path)
@@ -433,7 +444,11 @@ class LoggerConformance(Conformance):
         logger.shut("success")
         first, second = self.read_back(tmp_path, logger).tables
         assert (first.key, first.step, list(first.columns)) == ("predictions", 1, ["name", "score"])
-        assert [[str(cell) for cell in row] for row in first.rows] == [["größe", "0.5"], ["b", "2"], ["None", "x"]]
+        assert [[str(cell) for cell in row] for row in first.rows] == [
+            ["größe", "0.5"],
+            ["b", "2"],
+            ["None", "x"],
+        ]
         assert (second.key, second.step, list(second.columns)) == ("frame", 2, ["a", "b"])
         assert [[str(cell) for cell in row] for row in second.rows] == [["1", "3"], ["2", "4"]]
 
@@ -451,13 +466,72 @@ class LoggerConformance(Conformance):
         assert stored["weights of a model.bin"] == bytes(range(256))
         assert stored["folder/renamed.bin"] == bytes(range(256))
 
-    # ---------------------------------------------------------------------------------------------------- helpers
+    # --------------------------------------------------------------------------------------------- a real run
+
+    def test_a_run_delivers_every_point_once(self, tmp_path: Path) -> None:
+        logger = self._logger(tmp_path)
+        run = _run(tmp_path, logger)
+        for step in range(30):
+            run.log_metrics({"loss": 1.0 / (step + 1), "acc": step / 30}, step=step)
+        logger.log_metrics({"own": 2.5}, step=30)  # as a user's program does
+        run.log_hyperparams({"lr": 0.1, "net": {"depth": 2}})
+        run.finalize("success")
+        assert logger.experiment is not None
+        run.log_metrics({"test_loss": 0.5}, step=31)
+        run.finalize("success")
+        run.close("success")
+        self._assert_points(
+            tmp_path,
+            logger,
+            {
+                "loss": [(step, 1.0 / (step + 1)) for step in range(30)],
+                "acc": [(step, step / 30) for step in range(30)],
+                "own": [(30, 2.5)],
+                "test_loss": [(31, 0.5)],
+            },
+        )
+        stored = _flat(self.read_back(tmp_path, logger).hparams)
+        assert _is_same_param(stored["lr"], 0.1)
+        assert _is_same_param(stored["net/depth"], 2)
+
+    def test_a_run_delivers_all_that_the_service_can_show(self, tmp_path: Path) -> None:
+        logger = self._logger(tmp_path)
+        run = _run(tmp_path, logger)
+        source = tmp_path / "notes.txt"
+        source.write_text("a file", encoding="utf-8")
+        run.log_metrics({"loss": 1.0}, step=0)
+        if isinstance(logger, LogsImages):
+            run.log_image("picture", [np.full((4, 6, 3), 9, np.uint8)], step=1, captions=["words"])
+        if isinstance(logger, LogsText):
+            run.log_text("text", "words", step=2)
+        if isinstance(logger, LogsTables):
+            run.log_table("table", ["a"], [[1]], step=3)
+        if isinstance(logger, LogsArtifacts):
+            run.log_artifact(source)
+        run.finalize("success")
+        run.close("success")
+        stored = self.read_back(tmp_path, logger)
+        assert list(stored.points["loss"]) == [(0, 1.0)]
+        assert [(image.key, image.step, image.caption) for image in stored.images] == (
+            [("picture", 1, "words")] if isinstance(logger, LogsImages) else []
+        )
+        assert list(stored.texts) == ([("text", 2, "words")] if isinstance(logger, LogsText) else [])
+        assert [(table.key, table.step, list(table.columns)) for table in stored.tables] == (
+            [("table", 3, ["a"])] if isinstance(logger, LogsTables) else []
+        )
+        assert dict(stored.artifacts) == (
+            {"notes.txt": b"a file"} if isinstance(logger, LogsArtifacts) else {}
+        )
+
+    # ------------------------------------------------------------------------------------------------ helpers
 
     def _logger(self, folder: Path) -> Logger:
         folder.mkdir(parents=True, exist_ok=True)
         make: Any = getattr(self, "make", None)
         if make is None:
-            raise TypeError(f"{type(self).__name__} needs `def make(self, folder)`, which returns a new logger")
+            raise TypeError(
+                f"{type(self).__name__} needs `def make(self, folder)`, which returns a new logger"
+            )
         logger: Logger = make(folder)
         return logger
 
@@ -471,12 +545,16 @@ class LoggerConformance(Conformance):
             steps, expected_steps = [step for step, _ in stored[key]], [step for step, _ in series]
             assert steps == expected_steps, f"{key!r} has the steps {steps}, not {expected_steps}"
             values, expected_values = [value for _, value in stored[key]], [value for _, value in series]
-            assert values == pytest.approx(expected_values, rel=self.relative_tolerance, abs=0, nan_ok=True), key
+            assert values == pytest.approx(
+                expected_values, rel=self.relative_tolerance, abs=0, nan_ok=True
+            ), key
         extra = {key for key in stored if key not in expected and key not in self.own_points}
         assert not extra, f"there are points that nobody logged: {sorted(extra)}"
 
-    #: Keys of points that the service or the logger adds by itself.
-    own_points: ClassVar[frozenset[str]] = frozenset()
+
+def _run(folder: Path, logger: Logger) -> Run:
+    run_folder = Path(logger.log_dir) if logger.log_dir else folder / "run"
+    return Run(run_folder, [logger], name="kit", version="version_0")
 
 
 def _flat(params: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
@@ -514,12 +592,16 @@ def _pixels(png: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
     assert depth == 8, "the stored picture does not have 8 bits a channel"
     channels = {0: 1, 2: 3, 4: 2, 6: 4}[color_type]
     lines = np.frombuffer(zlib.decompress(data), np.uint8).reshape(height, 1 + width * channels)
-    rows = np.zeros((height + 1, (width + 1) * channels), np.int64)  # a row and a pixel of zeros before the first
+    rows = np.zeros(
+        (height + 1, (width + 1) * channels), np.int64
+    )  # a row and a pixel of zeros before the first
     for y in range(height):
         kind_of_filter, above = int(lines[y, 0]), rows[y]
         for x in range(width * channels):
             left, up, corner = rows[y + 1, x], above[x + channels], above[x]
-            by_distance = sorted((abs(int(n) - int(left + up - corner)), i) for i, n in enumerate((left, up, corner)))
+            by_distance = sorted(
+                (abs(int(n) - int(left + up - corner)), i) for i, n in enumerate((left, up, corner))
+            )
             guess = (0, left, up, (left + up) // 2, (left, up, corner)[by_distance[0][1]])[kind_of_filter]
             rows[y + 1, x + channels] = (int(lines[y, 1 + x]) + int(guess)) % 256
     return rows[1:, channels:].reshape(height, width, channels).astype(np.uint8)

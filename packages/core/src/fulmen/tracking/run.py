@@ -29,6 +29,7 @@ from fulmen.tracking.window import Window
 
 _log = logging.getLogger("fulmen")
 
+_GRACE_S = 1.0  # what a logger gets that was waited for in vain before
 _KINDS_WITH_STEP = frozenset({"metrics", "image", "text", "table"})
 
 
@@ -308,18 +309,12 @@ class Run:
     def _wait(self, is_done: Callable[[Delivery, float], bool]) -> None:
         """Wait for all deliveries together, and name each that is late, once."""
         deadline_s = time.monotonic() + self._finish_timeout_s
-        late = []
         for delivery in self._deliveries:
-            was_named = (
-                self._named.get(delivery.key) == delivery.next
-            )  # and has not moved since: waiting is no use
-            if is_done(delivery, 0.0 if was_named else max(0.0, deadline_s - time.monotonic())):
-                continue
-            late.append(delivery)
-            if not was_named:
+            left_s = max(0.0, deadline_s - time.monotonic())
+            is_known_late = self._named.get(delivery.key) == delivery.next  # and has not moved since
+            if not is_done(delivery, min(left_s, _GRACE_S) if is_known_late else left_s) and not is_known_late:
                 self._named[delivery.key] = delivery.next
                 self._name_undelivered(delivery)
-        return late
 
     def _name_undelivered(self, delivery: Delivery) -> None:
         error = delivery.last_error
