@@ -35,12 +35,9 @@ PYTEST = ("pytest", "pytest-timeout")
 # What the tests of a package need: our own wheels with their extras, then the packages of others.
 # The pictures of a callback are tested with every tracker, hence the loggers beside the callbacks.
 TEST_NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "core": (("core[testing]",), ()),
+    "core": (("core[testing]",), ("torchvision",)),
     "loggers": (("loggers[mlflow,tensorboard,wandb]", "core[testing]"), ()),
-    "callbacks": (
-        ("callbacks[rich]", "core[testing]", "loggers[mlflow,tensorboard,wandb]"),
-        ("torchvision",),
-    ),
+    "callbacks": (("callbacks[rich]", "core[testing]", "loggers[mlflow,tensorboard,wandb]"), ()),
     "metrics": (("metrics", "core[testing]"), ()),
 }
 
@@ -216,7 +213,7 @@ def minimums(session: nox.Session, package: str) -> None:
     """The tests of one package with the lowest version of everything that it names; torch stays."""
     # The lowest resolution prefers plain 2.13.0 to 2.13.0+cpu, so the torch at hand is found out first.
     # The tools come now, at their pinned versions: they have no lower bounds of their own.
-    session.install("torch", "torchvision", *PYTEST, *PINNED)
+    session.install("torch", *PYTEST, *PINNED)
     torch_at_hand = session.run(
         "python",
         "-c",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import torch
+
+from fulmen.callback import Callback
+from fulmen.testing import CallbackConformance
 from fulmen_callbacks import (
     EarlyStopping,
     ImagePredictionLogger,
@@ -10,9 +13,6 @@ from fulmen_callbacks import (
     ModelSummary,
     TQDMProgressBar,
 )
-
-from fulmen.callback import Callback
-from fulmen.testing import CallbackConformance
 
 
 class TestEarlyStopping(CallbackConformance):

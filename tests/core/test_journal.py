@@ -12,17 +12,18 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from fulmen.tracking import journal as journal_module
 from fulmen.tracking.journal import Entry, Journal
 from fulmen.tracking.record import Damage, Record, encode
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 
 @pytest.fixture
@@ -177,7 +178,9 @@ def test_a_lost_line_end_costs_two_lines(path: Path) -> None:
     path.write_bytes(content)
     damage: list[Damage] = []
     assert read(path, on_damage=damage.append) == [whole[0], whole[3]]
-    assert [(found.offset, found.size) for found in damage] == [(whole[1].offset, whole[2].end - whole[1].offset)]
+    assert [(found.offset, found.size) for found in damage] == [
+        (whole[1].offset, whole[2].end - whole[1].offset)
+    ]
 
 
 def test_a_whole_last_line_with_a_wrong_checksum_is_cut_off(
@@ -271,11 +274,11 @@ class Disk:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     disk = Disk(room=50)  # ends in the middle of the first line
     monkeypatch.setattr(journal_module, "os", fake_os(write=disk.write))
     monkeypatch.setattr(journal_module, "_RETRY_S", 0.001)
-    yield disk
+    return disk
 
 
 def test_a_full_disk_delays_records_and_is_said_once(

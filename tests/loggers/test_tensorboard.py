@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import subprocess
 import sys
@@ -135,6 +136,25 @@ def test_hyperparams_stand_beside_metrics(
     assert _hparams(events) == ({"lr": 0.1, "net/depth": 2.0} if points else {})
     written = yaml.safe_load(Path(logger.log_dir, "hparams.yaml").read_text(encoding="utf-8"))
     assert written == {"lr": 0.1, "net": {"depth": 2}}
+
+
+def test_hyperparams_that_come_too_late_to_be_shown_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    logger = make_logger(tmp_path)
+    logger.log_hyperparams({"lr": 0.1})
+    logger.log_hyperparams({"depth": 2})
+    logger.save()
+    with caplog.at_level(logging.WARNING, "fulmen_loggers.tensorboard"):
+        logger.log_hyperparams({"depth": 3})
+        logger.log_hyperparams({"width": 4})
+        logger.log_hyperparams({"width": 4})
+    logger.shut("success")
+    assert _hparams(_events(logger.log_dir)) == {"lr": 0.1, "depth": 2.0}
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "later came width" in said
+    written = yaml.safe_load(Path(logger.log_dir, "hparams.yaml").read_text(encoding="utf-8"))
+    assert written == {"lr": 0.1, "depth": 3, "width": 4}
 
 
 def test_folders(tmp_path: Path) -> None:

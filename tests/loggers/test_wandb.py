@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -48,6 +51,8 @@ def make_logger(folder: Path, **kwargs: Any) -> Any:
 def _payloads(path: Path) -> Iterator[bytes]:
     """Yield the records of a `.wandb` file: LevelDB's log format behind a header of 7 bytes."""
     content = path.read_bytes()
+    if len(content) < 7:
+        return  # still being made
     assert content[:4] == b":W&B"
     position, parts = 7, b""
     while position + 7 <= len(content):
@@ -66,8 +71,11 @@ def _payloads(path: Path) -> Iterator[bytes]:
             parts = b""
 
 
-def _records(folder: Path, run_id: str) -> Iterator[tuple[Path, Any]]:
-    """Yield the folder and each record of all files of a run, oldest file first."""
+def _records(folder: Path, run_id: str, ended: Path | None = None) -> Iterator[tuple[Path, Any]]:
+    """Yield the folder and each record of all files of a run, oldest file first.
+
+    All of them must have an end, or only the one in the folder `ended`.
+    """
     from wandb.proto import wandb_internal_pb2
 
     files = sorted(
@@ -79,6 +87,8 @@ def _records(folder: Path, run_id: str) -> Iterator[tuple[Path, Any]]:
         while True:
             records = [wandb_internal_pb2.Record.FromString(payload) for payload in _payloads(path)]
             if any(record.WhichOneof("record_type") == "exit" for record in records):
+                break
+            if ended not in (None, path.parent):
                 break
             assert time.monotonic() < deadline_s, f"{path} has no end"
             time.sleep(0.02)
@@ -96,10 +106,10 @@ def _items(items: Any) -> dict[str, Any]:
     return nested
 
 
-def _rows(folder: Path, run_id: str) -> list[tuple[Path, dict[str, Any]]]:
+def _rows(folder: Path, run_id: str, ended: Path | None = None) -> list[tuple[Path, dict[str, Any]]]:
     return [
         (run, _items(record.history.item))
-        for run, record in _records(folder, run_id)
+        for run, record in _records(folder, run_id, ended)
         if record.WhichOneof("record_type") == "history"
     ]
 
@@ -330,3 +340,41 @@ def test_watch_logs_gradients(tmp_path: Path) -> None:
 def test_uploading_checkpoints_is_refused_rather_than_ignored(tmp_path: Path, value: Any) -> None:
     with pytest.raises(MisconfigurationException, match="log_model"):
         make_logger(tmp_path, log_model=value)
+
+
+def test_the_death_of_the_process_of_wandb_is_survived(tmp_path: Path) -> None:
+    program = """
+import os, signal, subprocess, sys, time
+from fulmen_loggers import WandbLogger
+
+logger = WandbLogger(save_dir=sys.argv[1], offline=True, version="abc")
+logger.log_metrics({"loss": 0.0}, 0)
+mine = ["pgrep", "-P", str(os.getpid())]
+for pid in subprocess.run(mine, capture_output=True, text=True).stdout.split():
+    if "wandb" in open(f"/proc/{pid}/cmdline").read():
+        os.kill(int(pid), signal.SIGKILL)
+time.sleep(0.5)  # what is handed over before the loss is noticed is lost; the run's journal has it
+failures, step = 0, 1
+while step < 4:  # as core does: at the third failure in a row, closed and opened anew
+    try:
+        logger.log_metrics({"loss": float(step)}, step)
+        step += 1
+    except OSError:
+        failures += 1
+        assert failures < 20
+        if failures % 3 == 0:
+            try:
+                logger.shut("interrupted")
+            except OSError:
+                pass
+logger.shut("success")
+print("failures:", failures)
+"""
+    if shutil.which("pgrep") is None:
+        pytest.skip("needs the command pgrep, to find the process of wandb")
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    outcome = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "failures: 0" not in outcome.stdout
+    last = max(tmp_path.glob("wandb/offline-run-*"), key=lambda path: path.stat().st_ctime_ns)
+    rows = [row for run, row in _rows(tmp_path, "abc", ended=last) if run == last]
+    assert [(row[STEP], row["loss"]) for row in rows][-1] == (3, 3.0)

@@ -29,7 +29,7 @@ ADAPTERS = {
         "fulmen.metrics:Metrics",
     ],
     "rich": ["rich.progress:Progress"],
-    "vision": ["torchvision.datasets:MNIST"],
+    "vision": ["fulmen.vision:torchvision", "torchvision.datasets:MNIST"],
 }
 # Each logger's class and the SDK it needs, which is also the name of the extra.
 LOGGERS = {"TensorBoardLogger": "tensorboard", "WandbLogger": "wandb", "MLFlowLogger": "mlflow"}

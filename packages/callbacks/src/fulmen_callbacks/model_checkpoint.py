@@ -125,22 +125,22 @@ class ModelCheckpoint(Checkpoint):
         no_trigger = every_n_train_steps is None and train_time_interval is None and every_n_epochs is None
         self._every_n_epochs = 1 if no_trigger else every_n_epochs or 0
         self._check_arguments()
-
-        self.best_model_path = ""
-        self.best_model_score: Tensor | None = None
-        self.best_k_models: dict[str, Tensor] = {}
-        self.kth_best_model_path = ""
-        self.kth_value = torch.tensor(_WORST[mode])
-        self.last_model_path = ""
-        self.current_score: Tensor | None = None
-
-        self._handled_step = (
-            0  # the global step at which a checkpoint was last due; at 0 nothing is trained yet
-        )
+        self._start_ranking()
+        self._handled_step = 0  # the global step at which a checkpoint was last due; nothing is trained at 0
         self._seen_step = 0  # the global step after the previous batch
         self._due_again_s = 0.0  # time.monotonic() at which `train_time_interval` is over
         self._waits_for_metric = False
         self._has_validated = False
+
+    def _start_ranking(self) -> None:
+        """Know of no checkpoint yet."""
+        self.best_model_path = ""
+        self.best_model_score: Tensor | None = None
+        self.best_k_models: dict[str, Tensor] = {}
+        self.kth_best_model_path = ""
+        self.kth_value = torch.tensor(_WORST[self.mode])
+        self.last_model_path = ""
+        self.current_score: Tensor | None = None
         self._last_checkpoint_saved = ""
         self._written: set[str] = set()  # by this process
         self._inherited: set[str] = set()  # by the run that this one continues
@@ -164,8 +164,12 @@ class ModelCheckpoint(Checkpoint):
     # ------------------------------------------------------------------------------- when one is due
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not self._dirpath_is_given:
-            self.dirpath = _absolute(os.path.join(trainer.log_dir, "checkpoints"))
+        if self._dirpath_is_given or (stage != "fit" and self.dirpath is not None):
+            return
+        folder = _absolute(os.path.join(trainer.log_dir, "checkpoints"))
+        if self.dirpath not in (None, folder):
+            self._start_ranking()  # another trainer's run: what the one before saved is not its to remove
+        self.dirpath = folder
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._handled_step = 0

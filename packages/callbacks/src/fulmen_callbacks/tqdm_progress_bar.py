@@ -300,13 +300,13 @@ class TQDMProgressBar(ProgressBar):
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._open("val", self.init_sanity_tqdm())
-        self._begin_loader("val", self.sanity_check_description, 0, trainer.num_sanity_val_batches)
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._close("val")
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking:
+            self._begin_loader("val", self.sanity_check_description, 0, trainer.num_sanity_val_batches)
             return
         train_bar = self._bars.get("train")
         if train_bar is not None and not train_bar.disable:

@@ -26,8 +26,8 @@ def is_overridden(name: str, instance: object, base: type) -> bool:
     """Return whether ``instance`` has a method ``name`` of its own, by its class or set on the instance."""
     if name in getattr(instance, "__dict__", ()):
         return True
-    own = inspect.getattr_static(type(instance), name, None)
-    return own is not None and own is not inspect.getattr_static(base, name, None)
+    own = getattr(type(instance), name, None)
+    return own is not None and own is not getattr(base, name, None)
 
 
 def taking(fn: Hook, count: int) -> Hook:
@@ -50,6 +50,12 @@ def bound(fn: Hook, count: int, *first: Any) -> Hook:
     return functools.partial(narrowed, *first)
 
 
+#: How many arguments each hook takes beyond ``trainer`` and ``pl_module``.
+_ARGUMENT_COUNTS = {
+    name: len(inspect.signature(getattr(Callback, name)).parameters) - 3 for name in CALLBACK_HOOKS
+}
+
+
 class HookTable:
     """For each hook name a tuple of calls, callbacks before the module; empty where nobody overrides the hook.
 
@@ -67,7 +73,7 @@ class HookTable:
                 continue
             of_module: tuple[Hook, ...] = ()
             if hasattr(LightningModule, name) and is_overridden(name, module, LightningModule):
-                of_module = (taking(getattr(module, name), self._argument_count(name)),)
+                of_module = (taking(getattr(module, name), _ARGUMENT_COUNTS[name]),)
             if name == "on_train_epoch_end":
                 # Callbacks that decide by a metric must see what the module logs in this very hook.
                 calls = (
@@ -82,12 +88,8 @@ class HookTable:
     def __getattr__(self, name: str) -> tuple[Hook, ...]:
         raise AttributeError(f"there is no hook {name!r}{nearest(name, CALLBACK_HOOKS)}")
 
-    def _argument_count(self, name: str) -> int:
-        """How many arguments a hook takes beyond ``trainer`` and ``pl_module``."""
-        return len(inspect.signature(getattr(Callback, name)).parameters) - 3
-
     def _of_callbacks(self, name: str, callbacks: Iterable[Callback]) -> tuple[Hook, ...]:
-        count = self._argument_count(name)
+        count = _ARGUMENT_COUNTS[name]
         return tuple(
             bound(getattr(callback, name), count, self._trainer, self._module)
             for callback in callbacks

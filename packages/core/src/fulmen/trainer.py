@@ -520,23 +520,18 @@ class Trainer:
 
     def _sanity_check(self, loop: FitLoop) -> None:
         """Try a few validation batches, so that a mistake in validation shows before an epoch is spent."""
-        validation = loop.validation
-        if validation is None:
+        validation, hooks = loop.validation, self._hooks
+        if validation is None or self._limits.sanity_val_steps <= 0:
             return
-        validation.set_up()
-        if validation.skip:
-            loop.validation = None
-            return
-        if self._limits.sanity_val_steps <= 0 or self._progress.batches:
-            return
-        hooks = self._hooks
         assert hooks is not None
         self.state.stage = RunningStage.SANITY_CHECKING
         with isolate_rng():
             for hook in hooks.on_sanity_check_start:
                 hook()
-            with self._without_gradients():
-                validation.run(self._limits.sanity_val_steps, log=False)
+            validation.set_up()
+            if not validation.skip:
+                with self._without_gradients():
+                    validation.run(self._limits.sanity_val_steps, log=False)
             for hook in hooks.on_sanity_check_end:
                 hook()
         self._logged.clear()

@@ -2,7 +2,8 @@
 
 On Linux, torchvision's wheel on PyPI is built for CUDA. Beside a CPU-only torch its import stops at "operator
 torchvision::nms does not exist", although data sets, transforms, models and ``make_grid`` need no such operator.
-``from fulmen.vision import torchvision`` imports it there as well, without the operators that are missing.
+``from fulmen.vision import torchvision`` imports it there as well, without the operators that are missing. Let it be the
+first import of the program: other packages (torchmetrics, for one) import torchvision where they find it.
 """
 
 from __future__ import annotations

@@ -95,8 +95,7 @@ class MetricsFile:
 
 
 class CSVLogger(FolderLogger):
-    """Writes ``metrics.csv``, one row for each step that was logged, and ``hparams.yaml`` into the run's
-    folder.
+    """Writes ``metrics.csv``, a row for each step, and ``hparams.yaml`` into the run's folder.
 
     Values are written such that they read back exactly. In a folder that holds a ``metrics.csv`` already,
     rows are added to it.

@@ -40,10 +40,10 @@ _RETRIES_VARIABLE = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 class MLFlowLogger(Logger):
-    """Logs to MLflow through a client of its own: ``mlflow.active_run()`` and the like are neither used nor
-    changed.
+    """Logs to MLflow, on a server or in a local database.
 
-    Without a server, the run goes into the database ``save_dir/mlflow.db`` with its files below
+    It has a client of its own: ``mlflow.active_run()`` and the like are neither used nor changed. Without a
+    server, the run goes into the database ``save_dir/mlflow.db``, with its files below
     ``save_dir/mlartifacts``; ``mlflow ui --backend-store-uri sqlite:///mlflow.db`` shows it.
 
     MLflow takes no characters but letters, digits, ``_ - . / :`` and spaces in a key: others become ``_``. It
@@ -53,8 +53,7 @@ class MLFlowLogger(Logger):
 
     With a server, opening sets the environment variable ``MLFLOW_HTTP_REQUEST_MAX_RETRIES`` to 2 unless it is
     set: MLflow's own 7 make a call to a dead server last four minutes, and delivery is tried again anyway.
-        MLflow has no
-    narrower place for it, so calls of your own in this process then try 2 times as well.
+    MLflow has no narrower place for it, so calls of your own in this process then try 2 times as well.
 
     Args:
         experiment_name: the experiment; made where it does not exist.
@@ -99,8 +98,9 @@ class MLFlowLogger(Logger):
         self._save_dir = None if save_dir is None else os.fspath(save_dir)
         self._prefix = prefix
         self._artifact_location = artifact_location
-        self._tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-        if not self._tracking_uri:
+        self._tracking_uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+        self._is_local = not self._tracking_uri
+        if self._is_local:
             self._save_dir = os.path.abspath(self._save_dir or ".")
             self._tracking_uri = f"sqlite:///{Path(self._save_dir, 'mlflow.db').as_posix()}"
             self._artifact_location = artifact_location or Path(self._save_dir, "mlartifacts").as_uri()
@@ -112,9 +112,9 @@ class MLFlowLogger(Logger):
         self._is_running = False
 
     def open(self, run: RunInfo) -> None:
-        if self._tracking_uri and self._tracking_uri.startswith("http"):
+        if self._tracking_uri.startswith("http"):
             os.environ.setdefault(_RETRIES_VARIABLE, "2")
-        if self._save_dir is not None:
+        if self._is_local and self._save_dir is not None:
             os.makedirs(self._save_dir, exist_ok=True)
         client = MlflowClient(self._tracking_uri)
         self._run_id = self._run_id or run.resume_id

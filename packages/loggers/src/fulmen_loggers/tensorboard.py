@@ -20,20 +20,15 @@ from fulmen_loggers.values import flatten, plain_params, scalar, with_prefix, wr
 
 _log = logging.getLogger(__name__)
 
-_PNG_CHANNELS = {
-    0: 1,
-    4: 2,
-    2: 3,
-    6: 4,
-    3: 3,
-}  # colour type, byte 25 of a PNG file -> TensorBoard's "colorspace"
+#: Colour type, which is byte 25 of a PNG file -> TensorBoard's "colorspace".
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
 class TensorBoardLogger(FolderLogger):
-    """Writes TensorBoard's event files and ``hparams.yaml`` into the run's folder: ``tensorboard --logdir
-    SAVE_DIR``.
+    """Writes TensorBoard's event files and ``hparams.yaml`` into the run's folder.
 
-    TensorBoard keeps numbers as 32-bit floats, has no place for files, and shows tables as text.
+    ``tensorboard --logdir SAVE_DIR`` shows them. TensorBoard keeps numbers as 32-bit floats, has no place for
+    files, and shows tables as text.
 
     Args:
         save_dir: the root folder; ``None`` for the working directory.
@@ -124,8 +119,8 @@ class TensorBoardLogger(FolderLogger):
             self._are_hparams_due = True
         elif self.hparams.keys() - self._shown_hparams:
             _log.warning(
-                "TensorBoard shows the first hyper-parameters of a run only; %s came later and is in "
-                "hparams.yaml", ".join(sorted(self.hparams.keys() - self._shown_hparams)),
+                "TensorBoard shows the first hyper-parameters of a run only; later came %s: see hparams.yaml",
+                ", ".join(sorted(self.hparams.keys() - self._shown_hparams)),
             )
             self._shown_hparams |= self.hparams.keys()
 
@@ -231,7 +226,7 @@ class TensorBoardLogger(FolderLogger):
         self._shown_hparams = set(self.hparams)
 
     def _add_summary(self, summary: Summary, step: int | None) -> None:
-        file_writer = self._open_writer.file_writer
+        file_writer: Any = self._open_writer.file_writer  # torch's types know only its first value, None
         file_writer.add_summary(summary, step)
 
     def __getstate__(self) -> dict[str, Any]:

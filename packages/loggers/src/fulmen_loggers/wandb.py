@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
 import shutil
 import string
 import tempfile
+import weakref
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,7 +67,9 @@ class WandbLogger(Logger):
     interface = (1, 0)
 
     #: The open runs that loggers of this process began, by id.
-    _runs_begun: ClassVar[dict[str, Any]] = {}
+    _open_runs: ClassVar[dict[str, Any]] = {}
+    #: All runs that they began: `wandb.run` may go on naming one that ended badly.
+    _begun: ClassVar[weakref.WeakSet[Any]] = weakref.WeakSet()
 
     def __init__(
         self,
@@ -107,9 +111,10 @@ class WandbLogger(Logger):
 
     def open(self, run: RunInfo) -> None:
         self._id = self._id or run.resume_id
-        if self._run is None and wandb.run is not None and wandb.run.id not in self._runs_begun:
-            self._run = wandb.run  # the user called `wandb.init` before
-            self._adopt(wandb.run)
+        current: Any = wandb.run
+        if self._run is None and current is not None and current not in self._begun:
+            self._run = current  # the user called `wandb.init` before
+            self._adopt(current)
         self._open_run()
 
     def log_metrics(
@@ -201,13 +206,19 @@ class WandbLogger(Logger):
         self.experiment.watch(model, log=log, log_freq=log_freq, log_graph=log_graph)
 
     def close(self, status: str) -> None:
-        run = self._run
-        if run is not None and self._runs_begun.get(run.id) is run:
-            del self._runs_begun[run.id]
+        run: Any = self._run
+        if run is not None and run in self._open_runs.values():
+            del self._open_runs[run.id]
             self._run = None
-            run.finish(
-                exit_code=0 if status == "success" else 1
-            )  # does nothing where the user has finished it
+            try:
+                run.finish(
+                    exit_code=0 if status == "success" else 1
+                )  # nothing where the user has finished it
+            except ConnectionError:
+                # W&B's own process has died, and wandb would go on talking to it: the next run gets another.
+                with contextlib.suppress(Exception):
+                    wandb.teardown()
+                raise
 
     @property
     def name(self) -> str:
@@ -244,17 +255,18 @@ class WandbLogger(Logger):
         """Return the run; begin it, or continue it by its id where the user has finished it."""
         if self._run is not None and not _is_finished(self._run):
             return self._run
-        for id in [id for id, run in self._runs_begun.items() if _is_finished(run)]:
-            del self._runs_begun[id]
+        for id in [id for id, run in self._open_runs.items() if _is_finished(run)]:
+            del self._open_runs[id]
         # The id is chosen here, so that a second attempt does not leave two runs behind.
         self._id = self._id or "".join(secrets.choice(_ID_LETTERS) for _ in range(8))
-        if self._id in self._runs_begun:  # this logger is a copy of one that is open
-            self._run = self._runs_begun[self._id]
+        if self._id in self._open_runs:  # this logger is a copy of one that is open
+            self._run = self._open_runs[self._id]
             return self._run
-        beside = {"reinit": "create_new"} if self._runs_begun else {}
+        beside = {"reinit": "create_new"} if self._open_runs else {}
         self._run = wandb.init(**{**beside, **self._init, "id": self._id, "settings": self._settings()})
+        self._begun.add(self._run)
         self._id = self._run.id  # a sweep chooses it
-        self._runs_begun[self._run.id] = self._run
+        self._open_runs[self._run.id] = self._run
         self._run.define_metric(STEP_KEY)
         self._run.define_metric("*", step_metric=STEP_KEY, step_sync=True)
         return self._run
@@ -265,7 +277,7 @@ class WandbLogger(Logger):
 
     def _settings(self) -> Any:
         """Return the user's settings, with ours where they chose none."""
-        chosen = self._init.get("settings") or {}
+        chosen: Any = self._init.get("settings") or {}
         is_dict = isinstance(chosen, dict)
         names = chosen if is_dict else chosen.model_fields_set
         ours = {

@@ -125,6 +125,8 @@ class FitLoop:
             length = float("inf") if any(length_of(one) == float("inf") for one in combined.flattened) else len(combined)
             self.max_batches = limited(length, self._limit, "limit_train_batches")
         self._choose_val_check_batch()
+        if self.validation is not None and self.validation.combined is None:
+            self.validation.set_up()
 
     def _choose_val_check_batch(self) -> None:
         interval = self._schedule.val_check_interval
@@ -177,7 +179,7 @@ class FitLoop:
             elif self.validation is not None and self._validates_in(progress.epoch):
                 # A checkpoint of `on_train_batch_end` was written before the validation that was due then.
                 if progress.batch_in_epoch and self._validation_is_due(progress.batch_in_epoch >= self.max_batches):
-                    self._validate()
+                    self._validate(frees_gradients=False)
             iterator = self._iterator_of_epoch()
             self._resuming_inside_epoch = False
             self._run_epoch(iterator)
@@ -257,7 +259,7 @@ class FitLoop:
                 if (log_every and steps % log_every == 0) or state.should_stop or logs_always:
                     logged.send_step(results, steps - 1)
             if validates and self._validation_is_due(is_last):
-                self._validate()
+                self._validate(frees_gradients=stepping)
                 logged.inside_batches = True
             if stepping:
                 if steps_schedulers:
@@ -339,12 +341,12 @@ class FitLoop:
         count = progress.batches if across_epochs else progress.batch_in_epoch
         return count % self.val_check_batch == 0
 
-    def _validate(self) -> None:
+    def _validate(self, frees_gradients: bool) -> None:
         validation = self.validation
         assert validation is not None
         self._progress.validated_at_batch = self._progress.batches
         self._logged.collect(self._results, on_step=True)
-        if self._optimization.accumulate == 1:
+        if frees_gradients:
             self._module.on_validation_model_zero_grad()
         self._state.stage = RunningStage.VALIDATING
         self.run_validation(validation)

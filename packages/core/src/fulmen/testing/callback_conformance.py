@@ -10,6 +10,8 @@ The trainings are tiny: :class:`TinyClassifier` learns three classes of pictures
 ``train_loss``, ``val_loss``, ``val_acc`` and ``test_loss``.
 """
 
+# ruff: noqa: D102 - the names of the tests say what they check
+
 from __future__ import annotations
 
 import copy
@@ -136,16 +138,16 @@ class RecordingLogger(Logger):
 
 
 class CallbackConformance(Conformance):
-    """The standard tests of a callback; subclass it, supply ``make(self)``, which returns one, and run pytest."""
+    """The standard tests of a callback; subclass it, supply ``make(self)``, and run pytest."""
 
-    #: Whether the callback only looks on. ``False`` for one that is meant to change training (stop it, change
-    #: weights or rates): then it need not leave weights and random numbers as they would be without it.
+    #: Whether the callback only looks on. ``False`` for one that is meant to change training (to stop it, to
+    #: change weights or rates): it need not leave weights and random numbers as they would be without it.
     observes: ClassVar[bool] = True
 
     # -------------------------------------------------------------------------- what a subclass may supply
 
     def make_another(self) -> Callback | None:
-        """Return a callback with other arguments, where it takes any: two kinds must not share their state."""
+        """Return a callback with other arguments, where it takes any; their states must not mix."""
         return None
 
     # --------------------------------------------------------------------------------------------- the door
@@ -222,18 +224,21 @@ class CallbackConformance(Conformance):
         assert_equal(self._outcome(tmp_path / "with", self._make()), without)
 
     def test_leaves_modes_and_gradients_as_they_are(self, tmp_path: Path) -> None:
-        seen: list[tuple[list[bool], bool]] = []
-
         class Witness(TinyClassifier):
-            def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-                seen.append(([module.training for module in self.modules()], torch.is_grad_enabled()))
+            def __init__(self) -> None:
+                super().__init__()
+                self.net[2].eval()  # a frozen layer
+                self.seen: list[tuple[list[bool], bool]] = []
 
-        module = Witness()
-        module.net[2].eval()  # a frozen layer, which has to stay so
-        modes = [submodule.training for submodule in module.modules()]
-        self._trainer(tmp_path, self._make()).fit(module)
-        assert seen
-        assert all(one == (modes, True) for one in seen)
+            def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+                self.seen.append(([module.training for module in self.modules()], torch.is_grad_enabled()))
+
+        without, with_it = Witness(), Witness()
+        self._trainer(tmp_path / "without").fit(without)
+        self._trainer(tmp_path / "with", self._make(), max_epochs=2).fit(with_it)
+        count = len(with_it.seen)  # fewer where it stops training
+        assert count
+        assert with_it.seen == without.seen[:count]
 
     # -------------------------------------------------------------------------------------- being anywhere
 
@@ -313,7 +318,7 @@ class CallbackConformance(Conformance):
 
 
 def assert_equal(one: Any, other: Any) -> None:
-    """Assert that two states are alike to the bit: nested mappings and sequences of tensors and plain values."""
+    """Assert that two states are alike to the bit: mappings and sequences of tensors and plain values."""
     assert type(one) is type(other)
     if isinstance(one, Tensor):
         assert one.dtype == other.dtype

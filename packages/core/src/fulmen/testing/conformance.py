@@ -10,8 +10,7 @@ import pytest
 
 
 class Conformance:
-    """Base class of the kits; a subclass in a plug-in's tests says how to make the plug-in, and runs all
-    tests.
+    """Base class of the kits: a subclass says how to make the plug-in, and has all tests.
 
     Pytest collects every subclass that supplies ``make``, whatever its name.
     """

@@ -311,8 +311,8 @@ class Run:
         deadline_s = time.monotonic() + self._finish_timeout_s
         for delivery in self._deliveries:
             left_s = max(0.0, deadline_s - time.monotonic())
-            is_known_late = self._named.get(delivery.key) == delivery.next  # and has not moved since
-            if not is_done(delivery, min(left_s, _GRACE_S) if is_known_late else left_s) and not is_known_late:
+            is_known = self._named.get(delivery.key) == delivery.next  # named before, and has not moved since
+            if not is_done(delivery, min(left_s, _GRACE_S) if is_known else left_s) and not is_known:
                 self._named[delivery.key] = delivery.next
                 self._name_undelivered(delivery)
 
