@@ -332,6 +332,15 @@ def test_a_service_that_comes_and_goes_is_said_once_a_minute(
     assert [("works again" in message) for message in caplog.messages] == [False, True, False, True]
 
 
+def test_a_long_outage_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now_s = itertools.count(0.0, 100.0)
+    logger = PlainLogger(failing("log_metrics", *[ConnectionError("gone")] * 8))
+    desk = Desk(tmp_path, logger, clock=lambda: next(now_s))
+    desk.metrics(0)
+    desk.close()
+    assert [("works again" in message) for message in caplog.messages] == [False, True]
+
+
 def test_after_three_failures_the_logger_is_opened_anew(tmp_path: Path) -> None:
     broken_pipe = [BrokenPipeError("the SDK's process died")] * 3
     logger = PlainLogger(failing("log_metrics", *broken_pipe, step=1))

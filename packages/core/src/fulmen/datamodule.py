@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset
@@ -105,6 +106,10 @@ class LightningDataModule(HyperparametersMixin):
                 return [loader(dataset, shuffle) for dataset in datasets]
             return loader(datasets, shuffle)
 
+        accepted = inspect.signature(cls).parameters
+        for name, value in (("batch_size", batch_size), ("num_workers", num_workers)):
+            if name in accepted:  # a class that keeps them gets them as well
+                datamodule_kwargs.setdefault(name, value)
         datamodule = cls(**datamodule_kwargs)
         given = {
             "train_dataloader": (train_dataset, True),

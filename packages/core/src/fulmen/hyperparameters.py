@@ -78,7 +78,7 @@ class HyperparametersMixin:
         found = {name: value for name, value in found.items() if name not in ignored}
         self._log_hyperparams = logger
         self.hparams.update(found)
-        self._hparams_initial = copy.deepcopy(dict(self.hparams)) if _is_copyable(self.hparams) else dict(self.hparams)
+        self._hparams_initial = {name: _apart(value) for name, value in self.hparams.items()}
 
     @property
     def hparams(self) -> AttributeDict:
@@ -95,10 +95,14 @@ class HyperparametersMixin:
         return AttributeDict(copy.copy(self.__dict__.get("_hparams_initial", {})))
 
 
-def _is_copyable(hparams: MutableMapping[str, Any]) -> bool:
-    return all(
-        value is None or isinstance(value, (bool, int, float, str, list, tuple, dict, set)) for value in hparams.values()
-    )
+def _apart(value: Any) -> Any:
+    """Return a copy of a collection, which the program may change later; objects, which may be large, as they are."""
+    if not isinstance(value, (list, tuple, dict, set)):
+        return value
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # something in it cannot be copied, such as an open file
+        return value
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

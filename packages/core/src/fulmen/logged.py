@@ -66,10 +66,10 @@ class LoggedMetrics:
 
     def collect(self, results: Results, on_step: bool, dataloader_idx: int | None = None) -> dict[str, Any]:
         """Keep the newest values of a loop, before it resets or another one takes over; return the loggers' part."""
-        for_logger = results.for_logger(on_step, dataloader_idx)
-        self._callback.update(results.for_callbacks(on_step, dataloader_idx))
-        self._progress_bar.update(results.for_progress_bar(on_step, dataloader_idx))
+        for_logger, for_callbacks, for_progress_bar = results.for_all(on_step, dataloader_idx)
         self._logged.update(for_logger)
+        self._callback.update(for_callbacks)
+        self._progress_bar.update(for_progress_bar)
         return for_logger
 
     def clear(self) -> None:
@@ -102,8 +102,8 @@ class LoggedMetrics:
 
     def send_evaluation_step(self, values: Mapping[str, Any], step: int) -> None:
         """Send the values of one evaluation batch, whose x-axis counts the batches of its loader."""
+        self._logged.update(values)
         if values and self.recorder is not None:
-            self._logged.update(values)
             self.recorder.log_metrics(_on_host(dict(values)), step)
 
 

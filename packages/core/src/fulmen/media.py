@@ -113,7 +113,7 @@ class Table:
         """Make a table of rows, of a mapping from column to values, or of a pandas data frame.
 
         Raises:
-            MisconfigurationException: a row's length is not the number of columns.
+            MisconfigurationException: a row's length is not the number of columns, or columns differ in length.
         """
         if columns is None and hasattr(data, "columns") and hasattr(data, "itertuples"):
             columns, data = (
@@ -121,7 +121,12 @@ class Table:
                 list(data.itertuples(index=False, name=None)),
             )
         elif isinstance(data, Mapping):
-            columns, data = [str(name) for name in data], list(zip(*data.values(), strict=True))
+            lengths = {str(name): len(values) for name, values in data.items()}
+            if len(set(lengths.values())) > 1:
+                raise MisconfigurationException(
+                    f"the columns of the table have different lengths: {lengths}; give each the same number of values"
+                )
+            columns, data = list(lengths), list(zip(*data.values(), strict=True))
         if columns is None:
             raise MisconfigurationException("a table needs `columns`, the names of its columns")
         rows = tuple(tuple(plain(cell) for cell in row) for row in data)
@@ -142,6 +147,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
+    if isinstance(value, type):  # `np.float32` has a `tolist` too, but none to call
+        return str(value)
     if hasattr(value, "detach"):
         value = value.detach().cpu()
     if hasattr(value, "tolist"):  # tensors, numpy arrays and numpy scalars

@@ -126,6 +126,12 @@ def _config(given: Any, monitor: str | None, automatic: bool) -> SchedulerConfig
         raise MisconfigurationException(
             f"the scheduler's dict must hold the scheduler as 'scheduler', but has only: {', '.join(settings)}"
         )
+    if not callable(getattr(scheduler, "step", None)) or not callable(getattr(scheduler, "state_dict", None)):
+        raise MisconfigurationException(
+            f"a scheduler needs the methods `step` and `state_dict`, but `configure_optimizers` returned "
+            f"{scheduler!r:.80}, a {type(scheduler).__name__}; return one of torch.optim.lr_scheduler, or a class of "
+            "your own with them"
+        )
     settings = {key: value for key, value in settings.items() if key in _CONFIG_KEYS}
     if isinstance(scheduler, ReduceLROnPlateau):
         settings["reduce_on_plateau"] = True
@@ -135,7 +141,7 @@ def _config(given: Any, monitor: str | None, automatic: bool) -> SchedulerConfig
         raise MisconfigurationException(
             f"the scheduler's `interval` must be 'epoch' or 'step', but is {config.interval!r}"
         )
-    if not isinstance(config.frequency, int) or config.frequency < 1:
+    if isinstance(config.frequency, bool) or not isinstance(config.frequency, int) or config.frequency < 1:
         raise MisconfigurationException(
             f"the scheduler's `frequency` must be a whole number >= 1, but is {config.frequency!r}"
         )
@@ -184,6 +190,8 @@ class LightningOptimizer:
             self._untoggle(self._optimizer)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_optimizer":  # asked for by `copy` and `pickle` before there is one
+            raise AttributeError(name)
         return getattr(self._optimizer, name)
 
     def __repr__(self) -> str:

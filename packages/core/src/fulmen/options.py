@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,8 +39,9 @@ class Limits:
         overfit = _limit("overfit_batches", overfit, default=0.0)
         train, val = (overfit, overfit) if overfit else (train, val)
         sanity = 2 if sanity is None else sanity
+        sanity = _plain(sanity)
         if isinstance(sanity, bool) or not isinstance(sanity, int) or sanity < -1:
-            raise _bad("num_sanity_val_steps", sanity, "a whole number >= 0, or -1 for all batches")
+            raise _bad("num_sanity_val_steps", sanity, "a whole number >= 0", "use -1 for all batches")
         return cls(
             train=_limit("limit_train_batches", train),
             val=_limit("limit_val_batches", val),
@@ -81,16 +84,18 @@ class Schedule:
     ) -> Schedule:
         """Validate the arguments that say when things happen, and fill in their defaults."""
         max_steps = -1 if max_steps is None else max_steps
-        _whole("max_steps", max_steps, least=-1, hint="use -1 for no limit")
+        max_steps = _whole("max_steps", max_steps, least=-1, fix="use -1 for no limit")
         if max_epochs is None:
             max_epochs = 1000 if max_steps == -1 and max_time is None else -1
-        _whole("max_epochs", max_epochs, least=-1, hint="use -1 for no limit")
+        max_epochs = _whole("max_epochs", max_epochs, least=-1, fix="use -1 for no limit")
         min_epochs = _whole("min_epochs", 0 if min_epochs is None else min_epochs, least=0)
         min_steps = _whole("min_steps", 0 if min_steps is None else min_steps, least=0)
         if max_epochs != -1 and min_epochs > max_epochs:
-            raise _bad("min_epochs", min_epochs, f"at most max_epochs={max_epochs}")
+            raise _bad("min_epochs", min_epochs, f"at most max_epochs={max_epochs}", "lower it, or raise max_epochs")
         if check_val_every_n_epoch is not None:
-            _whole("check_val_every_n_epoch", check_val_every_n_epoch, least=1, hint="use None to count batches")
+            check_val_every_n_epoch = _whole(
+                "check_val_every_n_epoch", check_val_every_n_epoch, least=1, fix="use None to count batches"
+            )
         interval_s = None
         if val_check_interval is None:
             val_check_interval = 1.0
@@ -100,7 +105,7 @@ class Schedule:
         else:
             val_check_interval = _limit("val_check_interval", val_check_interval)
             if val_check_interval == 0:
-                raise _bad("val_check_interval", 0, "> 0; use limit_val_batches=0 to turn validation off")
+                raise _bad("val_check_interval", 0, "> 0", "use limit_val_batches=0 to turn validation off")
         if check_val_every_n_epoch is None and isinstance(val_check_interval, float) and interval_s is None:
             raise MisconfigurationException(
                 f"`check_val_every_n_epoch=None` counts batches across epochs, so `val_check_interval` must be a whole "
@@ -119,10 +124,10 @@ class Schedule:
                 "log_every_n_steps",
                 50 if log_every_n_steps is None else log_every_n_steps,
                 least=0,
-                hint="use 0 to log at the ends of epochs only",
+                fix="use 0 to log at the ends of epochs only",
             ),
             accumulate_grad_batches=_whole(
-                "accumulate_grad_batches", accumulate_grad_batches, least=1, hint="use 1 to step on every batch"
+                "accumulate_grad_batches", accumulate_grad_batches, least=1, fix="use 1 to step on every batch"
             ),
             reload_dataloaders_every_n_epochs=_whole(
                 "reload_dataloaders_every_n_epochs", reload_dataloaders_every_n_epochs, least=0
@@ -140,12 +145,13 @@ class Clipping:
     @classmethod
     def of(cls, value: Any, algorithm: Any) -> Clipping:
         """Validate ``gradient_clip_val`` and ``gradient_clip_algorithm``."""
-        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0):
-            raise _bad("gradient_clip_val", value, "a number >= 0, or None for no clipping")
-        algorithm = "norm" if algorithm is None else str(algorithm).lower()
-        if algorithm not in ("norm", "value"):
+        value = _plain(value)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0):
+            raise _bad("gradient_clip_val", value, "a number >= 0", "use None for no clipping")
+        known = "norm" if algorithm is None else str(algorithm).lower()
+        if known not in ("norm", "value"):
             raise _bad("gradient_clip_algorithm", algorithm, "'norm' or 'value'")
-        return cls(value or None, algorithm)
+        return cls(value or None, known)
 
 
 @dataclass(frozen=True)
@@ -163,9 +169,10 @@ class Debugging:
     @classmethod
     def of(cls, fast_dev_run: Any, overfit_batches: Limit, **rest: Any) -> Debugging:
         """Validate the arguments that are for debugging."""
+        fast_dev_run = _plain(fast_dev_run)
         if not isinstance(fast_dev_run, (bool, int)) or fast_dev_run < 0:
             raise _bad("fast_dev_run", fast_dev_run, "True, False or a number of batches >= 0")
-        if rest["deterministic"] not in (None, True, False, "warn"):
+        if not any(rest["deterministic"] is known for known in (None, True, False)) and rest["deterministic"] != "warn":
             raise _bad("deterministic", rest["deterministic"], "True, False or 'warn'")
         return cls(int(fast_dev_run), _limit("overfit_batches", overfit_batches, default=0.0), **rest)
 
@@ -177,7 +184,7 @@ def seconds_of(name: str, value: Any) -> float:
     if isinstance(value, Mapping):
         try:
             return timedelta(**value).total_seconds()
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise _bad(name, value, "a dict of days, hours, minutes and seconds") from error
     parts = str(value).split(":")
     if isinstance(value, str) and len(parts) == 4 and all(part.isdigit() for part in parts):
@@ -187,47 +194,92 @@ def seconds_of(name: str, value: Any) -> float:
 
 
 def from_environment(name: str, given: Any, default: Any) -> Any:
-    """Return an argument, or what ``FULMEN_TRAINER_<NAME>`` or ``PL_TRAINER_<NAME>`` says where it was not given."""
-    if given is not default and given != default:
-        return given
-    for prefix in ("FULMEN_TRAINER_", "PL_TRAINER_"):
-        text = os.environ.get(prefix + name.upper())
-        if text is not None:
-            return _parsed(text)
-    return given
+    """Return an argument, or what ``FULMEN_TRAINER_<NAME>`` or ``PL_TRAINER_<NAME>`` says where it was not given.
+
+    Raises:
+        MisconfigurationException: the argument belongs to no group of this file and has a value that cannot work.
+    """
+    value = given
+    if given is default or given == default:
+        for prefix in ("FULMEN_TRAINER_", "PL_TRAINER_"):
+            text = os.environ.get(prefix + name.upper())
+            if text is not None:
+                value = _parsed(text)
+                break
+    if name in _SWITCHES:
+        return _switch(name, value)
+    if name == "finish_timeout":
+        value = _plain(value)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            raise _bad(name, value, "a number of seconds >= 0")
+    if name == "default_root_dir" and not isinstance(value, (str, os.PathLike, type(None))):
+        raise _bad(name, value, "a path", "use None for the working directory")
+    return value
 
 
 def _parsed(text: str) -> Any:
+    """Return the value that a text stands for: a Python literal, true, false, none, or the text itself."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+#: the arguments that switch something on or off, and whether None stands for a default of theirs
+_SWITCHES = {
+    "enable_checkpointing": True,
+    "enable_progress_bar": True,
+    "enable_model_summary": True,
+    "benchmark": True,
+    "inference_mode": False,
+    "use_distributed_sampler": False,
+    "detect_anomaly": False,
+    "barebones": False,
+    "sync_batchnorm": False,
+    "enable_autolog_hparams": False,
+}
+
+
+def _switch(name: str, value: Any) -> bool | None:
+    value = _plain(value)
+    if value is None and _SWITCHES[name]:
+        return None
+    if isinstance(value, int) and value in (0, 1):  # 0 and 1 too: environment variables are often written so
+        return bool(value)
+    raise _bad(name, value, "True or False")
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy's or a 0-d array or tensor as Python's own; everything else as it is."""
+    if isinstance(value, (bool, int, float, str)) or getattr(value, "shape", None) != ():
+        return value
+    return value.item()
 
 
 def _limit(name: str, value: Any, default: Limit = 1.0) -> Limit:
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+    value = _plain(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise _bad(name, value, "a whole number of batches >= 0, or a fraction between 0.0 and 1.0")
     if isinstance(value, float) and value > 1.0:
         if value != int(value):
             raise _bad(name, value, "a fraction between 0.0 and 1.0, or a whole number of batches")
-        raise _bad(name, value, f"at most 1.0 as a fraction; use {int(value)} for that many batches")
+        raise _bad(name, value, "at most 1.0 as a fraction", f"use {int(value)} for that many batches")
     return value
 
 
-def _whole(name: str, value: Any, least: int, hint: str = "") -> int:
+def _whole(name: str, value: Any, least: int, fix: str = "") -> int:
+    value = _plain(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _bad(name, value, f"a whole number >= {least}" + (f"; {hint}" if hint else ""))
+        raise _bad(name, value, f"a whole number >= {least}", fix)
     if value < least:
-        raise _bad(name, value, f">= {least}" + (f"; {hint}" if hint else ""))
+        raise _bad(name, value, f">= {least}", fix)
     return value
 
 
-def _bad(name: str, value: Any, wanted: str) -> MisconfigurationException:
-    return MisconfigurationException(f"`{name}` must be {wanted}, but is {value!r}")
+def _bad(name: str, value: Any, wanted: str, fix: str = "") -> MisconfigurationException:
+    return MisconfigurationException(f"`{name}` must be {wanted}, but is {value!r}" + (f"; {fix}" if fix else ""))

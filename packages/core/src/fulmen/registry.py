@@ -63,7 +63,7 @@ def load(group: PluginGroup, name: str) -> type:
     if name not in offers:
         raise PluginError(
             f"there is no {group.kind} named {name!r}{nearest(name, offers)}; installed are: "
-            f"{', '.join(offers) or 'none'}{_install_hint(group, name)}"
+            f"{', '.join(offers) or 'none'}{_install_hint(group)}"
         )
     if len(offers[name]) > 1:
         owners = " and ".join(f"{_distribution(entry)} ({entry.value})" for entry in offers[name])
@@ -78,6 +78,7 @@ def load_class(group: PluginGroup, class_name: str) -> type:
 
     Raises:
         AttributeError: no installed distribution offers such a class.
+        MissingPackageError: neither is the package installed that brings most of them.
         PluginError: as for :func:`load`.
     """
     offers = installed(group)
@@ -85,10 +86,15 @@ def load_class(group: PluginGroup, class_name: str) -> type:
         if any(entry.attr == class_name for entry in entries):
             return load(group, name)
     known = [entry.attr for entries in offers.values() for entry in entries]
-    raise AttributeError(
+    message = (
         f"no installed {group.kind} is called {class_name}{nearest(class_name, known)}; installed are: "
-        f"{', '.join(known) or 'none'}{_install_hint(group, class_name)}"
+        f"{', '.join(known) or 'none'}"
     )
+    hint = _install_hint(group)
+    # `from fulmen.loggers import X` hides the words of an AttributeError, but not those of an ImportError.
+    if hint and class_name[:1].isupper():
+        raise MissingPackageError(message + hint)
+    raise AttributeError(message + hint)
 
 
 def check_interface(group: PluginGroup, plugin: type, owner: str) -> None:
@@ -111,11 +117,14 @@ def check_interface(group: PluginGroup, plugin: type, owner: str) -> None:
     if (
         not isinstance(declared, tuple)
         or len(declared) != 2
-        or declared[0] != ours[0]
-        or declared[1] > ours[1]
+        or not all(isinstance(part, int) for part in declared)
     ):
-        older = isinstance(declared, tuple) and declared[:1] < ours[:1]
-        fix = f"upgrade {owner}" if older else "upgrade fulmen-core"
+        raise PluginError(
+            f"{plugin.__qualname__} of {owner} declares `interface = {declared!r}`, which is no version; write it as "
+            f"(major, minor), such as {ours} (fulmen.{group.kind}.{constant} here is {ours})"
+        )
+    if declared[0] != ours[0] or declared[1] > ours[1]:
+        fix = f"upgrade {owner}" if declared[0] < ours[0] else "upgrade fulmen-core"
         raise PluginError(
             f"{plugin.__qualname__} of {owner} was written for version {declared} of the {group.kind} interface, but "
             f"fulmen-core here has {ours}; {fix}"
@@ -149,6 +158,8 @@ def _distribution(entry: EntryPoint) -> str:
 def _missing_module(entry: EntryPoint, owner: str, module: str) -> str:
     """Say which command installs what a plug-in's import misses."""
     top_level = module.partition(".")[0]
+    if top_level == entry.module.partition(".")[0]:
+        return f"{entry.value}, the entry point of {owner}, does not exist: there is no module {module!r}; reinstall it"
     extra = _extra_that_installs(entry, top_level)
     if extra is None:
         return f"{entry.attr} of {owner} needs the module {module!r}, which is not installed: pip install {top_level}"
@@ -176,7 +187,7 @@ def _extra_that_installs(entry: EntryPoint, module: str) -> str | None:
 _FIRST_PARTY = {"logger": "fulmen-loggers", "callback": "fulmen-callbacks", "metric": "fulmen-metrics"}
 
 
-def _install_hint(group: PluginGroup, name: str) -> str:
+def _install_hint(group: PluginGroup) -> str:
     package = _FIRST_PARTY[group.kind]
     if importlib.util.find_spec(package.replace("-", "_")) is None:
         return f'; {package} is not installed: pip install "{package}"'

@@ -10,7 +10,7 @@ The arithmetic of an epoch's mean is the field's standard: values weighted by ba
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -152,7 +152,7 @@ class Slot:
         self.metric = metric
         self.is_fresh = True
         if self.on_step:
-            self.last = _detached(step_value(metric))
+            self.last = _own_copy(step_value(metric))
 
     def fold(self) -> None:
         """Add up what is pending, without waiting for a device."""
@@ -185,8 +185,8 @@ class Slot:
         if self.metric is not None:
             value = self.metric.compute()
             if isinstance(value, Tensor) and value.numel() == 1:
-                return value.detach().reshape(())
-            if isinstance(value, (int, float)):
+                return _own_copy(value)
+            if isinstance(value, (int, float, np.number)):
                 return torch.tensor(float(value))
             raise MisconfigurationException(
                 f"`self.log({self.key!r}, ...)` was given a metric whose `compute()` returned "
@@ -194,10 +194,19 @@ class Slot:
             )
         self.fold()
         if not isinstance(self.reduce, str):
-            return _as_tensor(self.reduce(torch.stack(self.total)))
+            reduced = self.reduce(torch.stack(self.total))
+            if isinstance(reduced, Tensor) and reduced.numel() == 1:
+                return reduced.reshape(())
+            if isinstance(reduced, (int, float, np.number)):
+                return _as_tensor(float(reduced))
+            raise MisconfigurationException(
+                f"`reduce_fx` of `self.log({self.key!r}, ...)` returned {_describe(reduced)}; it must make one number of "
+                "the stacked values"
+            )
         total = self.total
         if self.reduce == "mean":
-            total = total / type(total)(self.weight) if isinstance(total, np.number) else total / self.weight
+            with np.errstate(all="ignore"):  # nothing but empty batches gives 0 / 0, which is nan
+                total = total / type(total)(self.weight) if isinstance(total, np.number) else total / self.weight
         return total if isinstance(total, Tensor) else torch.from_numpy(np.asarray(total))
 
 
@@ -205,17 +214,18 @@ def _fold_on_host(
     reduce: str, total: Any, values: np.ndarray[Any, Any], weights: Sequence[int]
 ) -> np.number[Any]:
     """Add ``values`` to ``total`` one after the other, in their own precision."""
-    if reduce == "mean":
-        values = values * np.asarray(weights, dtype=values.dtype)
-    if total is not None:
-        values = np.concatenate([np.asarray(total)[None], values])
-    if reduce in ("min", "max"):
-        ufunc = np.minimum if reduce == "min" else np.maximum
-        least: np.number[Any] = ufunc.reduce(values)
-        return least
-    # `accumulate` adds strictly in order, which `sum` does not.
-    summed: np.number[Any] = np.add.accumulate(values)[-1]
-    return summed
+    with np.errstate(all="ignore"):  # a loss that overflows is inf or nan, as torch has it
+        if reduce == "mean":
+            values = values * np.asarray(weights, dtype=values.dtype)
+        if total is not None:
+            values = np.concatenate([np.asarray(total)[None], values])
+        if reduce in ("min", "max"):
+            ufunc = np.minimum if reduce == "min" else np.maximum
+            least: np.number[Any] = ufunc.reduce(values)
+            return least
+        # `accumulate` adds strictly in order, which `sum` does not.
+        summed: np.number[Any] = np.add.accumulate(values)[-1]
+        return summed
 
 
 def _fold_on_device(reduce: str, total: Tensor | None, values: Tensor, weights: Sequence[int]) -> Tensor:
@@ -352,28 +362,38 @@ class Results:
 
     def for_logger(self, on_step: bool, dataloader_idx: int | None = None) -> dict[str, Any]:
         """Return key -> value on its device, for the loggers: newest values, or values over the epoch."""
-        return {
-            slot.step_key if on_step else slot.epoch_key: value
-            for slot, value in self._values(on_step, dataloader_idx)
-            if slot.logger
-        }
+        return self._for_logger(self._values(on_step, dataloader_idx), on_step)
 
     def for_callbacks(self, on_step: bool, dataloader_idx: int | None = None) -> dict[str, Any]:
         """Return what ``trainer.callback_metrics`` gets: each key plain and, where it forks, forked."""
+        return self._for_callbacks(self._values(on_step, dataloader_idx), on_step)
+
+    def for_progress_bar(self, on_step: bool, dataloader_idx: int | None = None) -> dict[str, Any]:
+        """Return what ``trainer.progress_bar_metrics`` gets."""
+        return self._for_progress_bar(self._values(on_step, dataloader_idx), on_step)
+
+    def for_all(self, on_step: bool, dataloader_idx: int | None = None) -> tuple[dict[str, Any], ...]:
+        """Return what loggers, callbacks and progress bar get; a metric object is computed once for all three."""
+        values = self._values(on_step, dataloader_idx)
+        return (
+            self._for_logger(values, on_step),
+            self._for_callbacks(values, on_step),
+            self._for_progress_bar(values, on_step),
+        )
+
+    def _for_logger(self, values: list[tuple[Slot, Any]], on_step: bool) -> dict[str, Any]:
+        return {slot.step_key if on_step else slot.epoch_key: value for slot, value in values if slot.logger}
+
+    def _for_callbacks(self, values: list[tuple[Slot, Any]], on_step: bool) -> dict[str, Any]:
         metrics: dict[str, Any] = {}
-        for slot, value in self._values(on_step, dataloader_idx):
-            if self.training or not on_step:
+        if self.training or not on_step:
+            for slot, value in values:
                 metrics[slot.key] = value
                 metrics[slot.step_key if on_step else slot.epoch_key] = value
         return metrics
 
-    def for_progress_bar(self, on_step: bool, dataloader_idx: int | None = None) -> dict[str, Any]:
-        """Return what ``trainer.progress_bar_metrics`` gets."""
-        return {
-            slot.step_key if on_step else slot.epoch_key: value
-            for slot, value in self._values(on_step, dataloader_idx)
-            if slot.prog_bar
-        }
+    def _for_progress_bar(self, values: list[tuple[Slot, Any]], on_step: bool) -> dict[str, Any]:
+        return {slot.step_key if on_step else slot.epoch_key: value for slot, value in values if slot.prog_bar}
 
     def _values(self, on_step: bool, dataloader_idx: int | None) -> list[tuple[Slot, Any]]:
         found = []
@@ -403,20 +423,27 @@ class Results:
 
 def guess_batch_size(batch: Any) -> int:
     """Return the first dimension of the first tensor in a batch, 1 for a 0-d tensor or where there is none."""
+    size = _size_of_first_tensor(batch)
+    return 1 if size is None else size
+
+
+def _size_of_first_tensor(batch: Any) -> int | None:
     if isinstance(batch, Tensor):
         return batch.size(0) if batch.dim() else 1
-    if isinstance(batch, (str, bytes)):
-        return len(batch)
-    if isinstance(batch, Mapping):
-        batch = batch.values()
-    elif not isinstance(batch, (list, tuple)):
-        if not hasattr(batch, "__dataclass_fields__"):
-            return 1
-        batch = vars(batch).values()
-    for item in batch:
-        if isinstance(item, (Tensor, list, tuple, Mapping)):
-            return guess_batch_size(item)
-    return 1
+    items: Iterable[Any]
+    if isinstance(batch, (list, tuple)):
+        items = batch
+    elif isinstance(batch, Mapping):
+        items = batch.values()
+    elif hasattr(batch, "__dataclass_fields__"):
+        items = (getattr(batch, name, None) for name in batch.__dataclass_fields__)
+    else:
+        return None
+    for item in items:
+        size = _size_of_first_tensor(item)
+        if size is not None:
+            return size
+    return None
 
 
 def to_float(value: Any) -> float:
@@ -435,8 +462,11 @@ def as_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
     return {key: _as_tensor(value) for key, value in values.items()}
 
 
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) and value.numel() == 1 else None
+def _own_copy(value: Any) -> Tensor | None:
+    """Return a metric's value apart from its state, which the metric may reset in place; ``None`` if it is no number."""
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        return None
+    return value.detach().clone().reshape(())
 
 
 def _default_dtype() -> torch.dtype:

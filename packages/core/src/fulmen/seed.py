@@ -36,9 +36,13 @@ def seed_everything(seed: int | None = None, workers: bool = False, verbose: boo
             seed = int(text)
         except ValueError:
             raise ValueError(f"PL_GLOBAL_SEED must be a whole number, but is {text!r}") from None
-    if not 0 <= int(seed) <= _LARGEST:
-        raise ValueError(f"seed must be between 0 and {_LARGEST}, but is {seed}")
-    seed = int(seed)
+    try:
+        number = int(seed)
+    except (TypeError, ValueError):
+        raise ValueError(f"seed must be a whole number between 0 and {_LARGEST}, but is {seed!r}") from None
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"seed must be between 0 and {_LARGEST}, but is {seed}; use e.g. {number % (_LARGEST + 1)}")
+    seed = number
     os.environ["PL_GLOBAL_SEED"] = str(seed)
     os.environ["PL_SEED_WORKERS"] = str(int(workers))
     random.seed(seed)

@@ -13,6 +13,8 @@ from fulmen.errors import MisconfigurationException
 Mode = Literal["min_size", "max_size_cycle", "max_size", "sequential"]
 MODES: tuple[Mode, ...] = ("min_size", "max_size_cycle", "max_size", "sequential")
 
+_END: Any = object()  # what a loader gives that has no further batch
+
 
 class CombinedLoader:
     """Iterate over several loaders at once, or one after the other.
@@ -47,6 +49,8 @@ class CombinedLoader:
         lengths = [
             min(length_of(loader), limit) for loader, limit in zip(self.flattened, self.limits, strict=True)
         ]
+        if not lengths:
+            return 0
         total = {"min_size": min, "max_size": max, "max_size_cycle": max, "sequential": sum}[self.mode](lengths)
         if total == float("inf"):
             raise TypeError(f"a loader of this {type(self).__name__} has no length")
@@ -69,27 +73,32 @@ class CombinedLoader:
     def _together(self) -> Iterator[tuple[Any, int, int]]:
         iterators = [iter(loader) for loader in self.flattened]
         ended = [False] * len(iterators)
+        most = max(self.limits, default=0)
         batch_idx = 0
-        while iterators:
+        while batch_idx < most:
             batches: list[Any] = []
-            for index in range(len(iterators)):
-                batch, ended[index] = self._next_of(index, iterators, ended[index])
+            for index, iterator in enumerate(iterators):
+                batch = _END if ended[index] and self.mode == "max_size" else next(iterator, _END)
+                if batch is _END:
+                    ended[index] = True
+                    if self.mode == "min_size" or all(ended):
+                        return
+                    batch = self._restart(index, iterators) if self.mode == "max_size_cycle" else None
                 batches.append(batch)
-            if (any(ended) if self.mode == "min_size" else all(ended)) or batch_idx >= max(self.limits):
-                return
             yield _like(self.iterables, iter(batches)), batch_idx, 0
             batch_idx += 1
 
-    def _next_of(self, index: int, iterators: list[Iterator[Any]], ended: bool) -> tuple[Any, bool]:
-        if ended and self.mode == "max_size":
-            return None, True
-        try:
-            return next(iterators[index]), ended
-        except StopIteration:
-            if self.mode != "max_size_cycle":
-                return None, True
-            iterators[index] = iter(self.flattened[index])
-            return next(iterators[index], None), True
+    def _restart(self, index: int, iterators: list[Iterator[Any]]) -> Any:
+        """Start a loader again and return its first batch."""
+        loader = self.flattened[index]
+        iterators[index] = iter(loader)
+        batch = next(iterators[index], _END)
+        if batch is _END:
+            raise MisconfigurationException(
+                f"loader {index} of this CombinedLoader, {loader!r:.80}, has no batch when it is started again, as "
+                "mode='max_size_cycle' does; give it data, use a loader in place of a generator, or another mode"
+            )
+        return batch
 
 
 def length_of(loader: Any) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from fulmen.data.combined import CombinedLoader, is_collection, length_of
+from fulmen.data.transfer import rebuilt
 from fulmen.errors import MisconfigurationException
 
 
@@ -42,7 +44,13 @@ class LoaderSource:
             raise MisconfigurationException(
                 f"`{self.name}` returned None; return a DataLoader, or another iterable of batches"
             )
-        for loader in CombinedLoader(loaders).flattened:
+        flattened = CombinedLoader(loaders).flattened
+        if not flattened and self.name == "train_dataloader":
+            raise MisconfigurationException(
+                f"`{self.name}` gave {loaders!r}, which holds no loader; return a DataLoader, or another iterable of "
+                "batches"
+            )
+        for loader in flattened:
             if not isinstance(loader, Iterable) and not hasattr(loader, "__getitem__"):
                 raise MisconfigurationException(
                     f"`{self.name}` gave {loader!r:.80}, a {type(loader).__name__}, which cannot be iterated over; "
@@ -60,7 +68,7 @@ def combine(loaders: Any, mode: str) -> CombinedLoader:
 
 def is_single(loaders: Any) -> bool:
     """Return whether there is just one loader, whose batches come as they are."""
-    return not isinstance(loaders, (CombinedLoader, dict)) and not is_collection(loaders)
+    return not isinstance(loaders, (CombinedLoader, Mapping)) and not is_collection(loaders)
 
 
 def limited(length: float, limit: int | float, argument: str) -> float:
@@ -107,13 +115,22 @@ def batches(loader: Iterable[Any], name: str) -> Iterator[Any]:
 def _explaining(iterator: Iterator[Any], name: str) -> Iterator[Any]:
     try:
         yield from iterator
-    except TypeError as error:
-        if "default_collate" not in str(error):
+    except (TypeError, RuntimeError) as error:
+        if not _is_of_collation(error):
             raise
+        if isinstance(error, TypeError):
+            fix = "Turn the samples into tensors in the dataset (for pictures: transform=torchvision.transforms.ToTensor())"
+        else:
+            fix = "Give all samples the same size (crop, pad or resize them in the dataset)"
         raise MisconfigurationException(
-            f"`{name}` cannot make a batch of its samples: {_last_line(error)}. Turn the samples into tensors in the "
-            "dataset (for pictures: transform=torchvision.transforms.ToTensor()), or pass a collate_fn"
+            f"`{name}` cannot make a batch of its samples: {_last_line(error)}. {fix}, or pass a collate_fn"
         ) from error
+
+
+def _is_of_collation(error: Exception) -> bool:
+    """Whether torch's own collation raised it, in this process or in a worker, whose traceback is in the message."""
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any("_utils/collate.py" in text.replace("\\", "/") for text in (*frames, str(error)))
 
 
 def _last_line(error: Exception) -> str:
@@ -151,7 +168,11 @@ def set_epoch(loader: Any, epoch: int) -> None:
 
 
 def without_shuffle(loader: Any) -> Any:
-    """Return a DataLoader that goes through its data in order, as overfitting on a few batches needs it."""
+    """Return loaders that go through their data in order, as overfitting on a few batches needs it."""
+    if isinstance(loader, CombinedLoader):
+        return CombinedLoader(without_shuffle(loader.iterables), loader.mode)
+    if not is_single(loader):
+        return rebuilt(loader, without_shuffle)
     if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, RandomSampler):
         return loader
     arguments: dict[str, Any] = {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -29,18 +30,30 @@ def move_data_to_device(batch: Any, device: torch.device | str) -> Any:
     if isinstance(batch, Movable) and not isinstance(batch, type):
         moved = batch.to(device)
         return batch if moved is None else moved
+    return rebuilt(batch, lambda item: move_data_to_device(item, device))
+
+
+def rebuilt(batch: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a list, tuple, mapping or dataclass object like ``batch`` with each item changed; others as they are."""
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(move_data_to_device(item, device) for item in batch))
+        return type(batch)(*(change(item) for item in batch))
     if isinstance(batch, (list, tuple)):
-        return type(batch)(move_data_to_device(item, device) for item in batch)
+        return type(batch)(change(item) for item in batch)
     if isinstance(batch, Mapping):
-        moved_items = {key: move_data_to_device(item, device) for key, item in batch.items()}
-        return moved_items if type(batch) is dict else type(batch)(moved_items)  # type: ignore[call-arg]
+        items = {key: change(item) for key, item in batch.items()}
+        if type(batch) is dict:
+            return items
+        if not isinstance(batch, MutableMapping):
+            return type(batch)(items)  # type: ignore[call-arg]
+        changed = copy.copy(batch)  # a defaultdict, say, keeps its factory
+        changed.update(items)
+        return changed
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        fields = {
-            field.name: move_data_to_device(getattr(batch, field.name), device)
-            for field in dataclasses.fields(batch)
-            if field.init
-        }
-        return dataclasses.replace(batch, **fields)
+        # Neither `__init__` nor `__post_init__` runs again: they may compute what was changed since.
+        like: Any = object.__new__(type(batch))
+        getattr(like, "__dict__", {}).update(getattr(batch, "__dict__", {}))
+        for field in dataclasses.fields(batch):
+            if hasattr(batch, field.name):
+                object.__setattr__(like, field.name, change(getattr(batch, field.name)))
+        return like
     return batch

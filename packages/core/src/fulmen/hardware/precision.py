@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fulmen.data.transfer import rebuilt
 from fulmen.errors import MisconfigurationException
 
 _SPELLINGS = {
@@ -128,10 +129,4 @@ class _DefaultDtype:
 def _convert_floats(batch: Any, dtype: torch.dtype) -> Any:
     if isinstance(batch, Tensor):
         return batch.to(dtype) if batch.is_floating_point() else batch
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(_convert_floats(item, dtype) for item in batch))
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(_convert_floats(item, dtype) for item in batch)
-    if isinstance(batch, dict):
-        return {key: _convert_floats(item, dtype) for key, item in batch.items()}
-    return batch
+    return rebuilt(batch, lambda item: _convert_floats(item, dtype))

@@ -312,7 +312,7 @@ class CallbackConformance(Conformance):
         return {
             "weights": module.state_dict(),
             "torch": torch.get_rng_state(),
-            "numpy": np.random.get_state()[1],
+            "numpy": np.random.get_state(legacy=False)["state"],
             "python": random.getstate(),
         }
 
