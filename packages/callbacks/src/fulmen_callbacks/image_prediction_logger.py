@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 
 from fulmen.callback import Callback
 from fulmen.errors import MisconfigurationException
-from fulmen.seed import isolate_rng
 from fulmen_callbacks._prediction_grid import Prediction, draw_grid, to_pixels
 
 if TYPE_CHECKING:
@@ -258,10 +258,16 @@ def _indices(length: int, count: int, seed: int | None) -> list[int]:
 def _unchanged(module: nn.Module) -> Iterator[None]:
     """Evaluate inside; afterwards all random states and each submodule's mode are what they were."""
     modes = [(submodule, submodule.training) for submodule in module.modules()]
-    with isolate_rng():
-        module.eval()
-        try:
-            yield
-        finally:
-            for submodule, training in modes:
-                submodule.training = training
+    of_python, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    of_cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    module.eval()
+    try:
+        yield
+    finally:
+        for submodule, training in modes:
+            submodule.training = training
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+        torch.set_rng_state(of_torch)
+        if of_cuda:
+            torch.cuda.set_rng_state_all(of_cuda)

@@ -14,8 +14,8 @@ import torch
 from fulmen.callback import Callback, Checkpoint, ProgressBar
 from fulmen.errors import MisconfigurationException
 from fulmen.hardware.accelerators import Accelerator
-from fulmen.logger import Logger
-from fulmen.options import Debugging
+from fulmen.logger import FolderLogger, Logger
+from fulmen.options import Debugging, parsed
 from fulmen.registry import CALLBACKS, LOGGERS, installed, load
 from fulmen.tracking.no_run import DummyLogger
 
@@ -110,22 +110,47 @@ def default_logger() -> str | None:
     return "csv" if "csv" in offered else None
 
 
-def make_logger(name: str, root: str) -> Logger:
-    """Make an installed logger by its name, with local files below ``root``."""
+def make_logger(spec: str, root: str, folder: Path | None = None) -> Logger:
+    """Make an installed logger by its name.
+
+    Args:
+        spec: the name, or name and arguments of its class: ``"mlflow:experiment_name=digits,run_name=a"``.
+        root: the folder below which it keeps local files.
+        folder: the run's folder, for a logger that writes into it; ``None`` for one of its own.
+
+    Raises:
+        PluginError: there is no such logger, or it cannot be loaded.
+        MisconfigurationException: its class does not take these arguments.
+    """
+    name, _, text = spec.partition(":")
     cls = load(LOGGERS, name)
-    takes_folder = "save_dir" in inspect.signature(cls).parameters
-    logger: Logger = cls(save_dir=root) if takes_folder else cls()
+    arguments: dict[str, Any] = {}
+    if folder is not None and issubclass(cls, FolderLogger):
+        arguments.update(save_dir=folder.parent, name="", version=folder.name)
+    elif "save_dir" in inspect.signature(cls).parameters:
+        arguments["save_dir"] = root
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise MisconfigurationException(
+                f"the logger {spec!r} has the option {part!r} without a value; write {name}:{part}=VALUE"
+            )
+        arguments[key.strip()] = parsed(value.strip())
+    try:
+        logger: Logger = cls(**arguments)
+    except TypeError as error:
+        raise MisconfigurationException(f"the logger {spec!r} cannot be made: {error}") from error
     return logger
 
 
-def with_csv(loggers: Sequence[Logger], folder: Path) -> list[Logger]:
-    """Return loggers that leave a ``metrics.csv`` in the run's folder, whichever trackers the user chose."""
+def companions(loggers: Sequence[Logger], folder: Path) -> list[Logger]:
+    """Return the CSV logger that leaves a ``metrics.csv`` in every run's folder, unless the user has one there."""
     if "csv" not in installed(LOGGERS):
-        return list(loggers)
+        return []
     cls = load(LOGGERS, "csv")
     if any(isinstance(logger, cls) and Path(str(logger.log_dir)) == folder for logger in loggers):
-        return list(loggers)
-    return [*loggers, cls(save_dir=folder.parent, name="", version=folder.name)]
+        return []
+    return [make_logger("csv", str(folder.parent), folder)]
 
 
 # --------------------------------------------------------------------------------------------- callbacks

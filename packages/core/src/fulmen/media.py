@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,12 @@ class Image:
         if isinstance(value, Image):
             return cls(value.png, value.width, value.height, caption or value.caption)
         if isinstance(value, (str, Path)):
-            png = Path(value).read_bytes()
+            try:
+                png = Path(value).read_bytes()
+            except OSError as error:
+                raise MisconfigurationException(
+                    f"the picture {str(value)!r} cannot be read: {error.strerror}; pass the path of a PNG file"
+                ) from error
         elif hasattr(value, "savefig"):  # a matplotlib figure; matplotlib itself is never imported here
             buffer = io.BytesIO()
             value.savefig(buffer, format="png")
@@ -66,7 +71,12 @@ def as_pixels(value: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
         if value.dtype.is_floating_point:
             value = value.float()  # numpy has no bfloat16
         value = value.numpy()
-    pixels = np.asarray(value)
+    try:
+        pixels = np.asarray(value)
+    except ValueError as error:
+        raise _no_image(value, str(error)) from error
+    if pixels.dtype.kind not in "buif":
+        raise _no_image(value, f"values of type {pixels.dtype}")
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim == 3 and pixels.shape[0] in _PNG_COLOR_TYPES and pixels.shape[2] not in _PNG_COLOR_TYPES:
@@ -86,6 +96,13 @@ def as_pixels(value: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
     elif pixels.dtype != np.uint8:
         pixels = np.clip(pixels, 0, 255).astype(np.uint8)
     return np.ascontiguousarray(pixels)
+
+
+def _no_image(value: Any, found: str) -> MisconfigurationException:
+    return MisconfigurationException(
+        f"an image must be a tensor, an array, a PIL picture, a matplotlib figure or the path of a PNG file, but is a "
+        f"{type(value).__name__}: {value!r:.80} ({found})"
+    )
 
 
 def encode_png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
@@ -129,14 +146,21 @@ class Table:
             columns, data = list(lengths), list(zip(*data.values(), strict=True))
         if columns is None:
             raise MisconfigurationException("a table needs `columns`, the names of its columns")
-        rows = tuple(tuple(plain(cell) for cell in row) for row in data)
+        rows = []
+        for row in data:
+            if isinstance(row, str) or not isinstance(row, Iterable):
+                raise MisconfigurationException(
+                    f"a row of the table is {row!r:.80}, a {type(row).__name__}; give each row as a list with a value "
+                    "for each column"
+                )
+            rows.append(tuple(plain(cell) for cell in row))
         for index, row in enumerate(rows):
             if len(row) != len(columns):
                 raise MisconfigurationException(
                     f"row {index} of the table has {len(row)} values, but there are {len(columns)} columns "
                     f"{list(columns)}"
                 )
-        return cls(tuple(columns), rows)
+        return cls(tuple(columns), tuple(rows))
 
 
 def plain(value: Any) -> Any:

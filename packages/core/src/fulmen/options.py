@@ -204,7 +204,7 @@ def from_environment(name: str, given: Any, default: Any) -> Any:
         for prefix in ("FULMEN_TRAINER_", "PL_TRAINER_"):
             text = os.environ.get(prefix + name.upper())
             if text is not None:
-                value = _parsed(text)
+                value = parsed(text)
                 break
     if name in _SWITCHES:
         return _switch(name, value)
@@ -217,7 +217,8 @@ def from_environment(name: str, given: Any, default: Any) -> Any:
     return value
 
 
-def _parsed(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """Return the boolean, ``None``, number or string that a text stands for."""
     """Return the value that a text stands for: a Python literal, true, false, none, or the text itself."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:

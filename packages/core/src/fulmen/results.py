@@ -315,7 +315,7 @@ class Results:
             reduce = by_function.get(reduce, reduce)
         if "/dataloader_idx_" in name and arguments[5]:
             raise MisconfigurationException(
-                f"`self.log({name!r}, ...)`: the loader's number is added to the name; log {name.split('/')[0]!r}, or "
+                f"`self.log({name!r}, ...)`: the loader's number is added to the name; log {name.partition('/')[0]!r}, or "
                 "pass add_dataloader_idx=False"
             )
         if isinstance(value, Tensor) and not value.is_floating_point() and on_epoch:

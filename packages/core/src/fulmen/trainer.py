@@ -648,10 +648,11 @@ class Trainer:
                 logger._recorder.close()  # another trainer's run, which is over now
         self._run = Run(
             folder,
-            defaults.with_csv(self._loggers, folder),
+            self._loggers,
             name=self._run_name(),
             version=folder.name,
             finish_timeout_s=self._finish_timeout_s,
+            companions=defaults.companions(self._loggers, folder),
         )
         self._logged.recorder = self._run
         weakref.finalize(self, self._run.close)  # runs at interpreter exit too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,7 @@ class Metrics(nn.Module):
         key: str = "{stage}_{name}",
     ) -> None:
         super().__init__()
-        from torchmetrics import MetricCollection
-
+        torchmetrics = _torchmetrics()
         if task not in _CLASS_PREFIX:
             raise MisconfigurationException(
                 f"`task` must be one of {', '.join(map(repr, _CLASS_PREFIX))}, but is {task!r}"
@@ -115,7 +115,10 @@ class Metrics(nn.Module):
         self.key = key
         # Members that share one state (compute groups) cannot be logged and reset one by one.
         self._collections = nn.ModuleDict(
-            {_slot(stage): MetricCollection(made, compute_groups=False).clone() for stage in _STAGES}
+            {
+                _slot(stage): torchmetrics.MetricCollection(made, compute_groups=False).clone()
+                for stage in _STAGES
+            }
         )
 
     def __getitem__(self, stage: str) -> torchmetrics.MetricCollection:
@@ -167,6 +170,19 @@ class Metrics(nn.Module):
         self[stage].reset()
 
 
+def _torchmetrics() -> Any:
+    """Import torchmetrics, and before it a torchvision that needs ``fulmen.vision`` to be imported."""
+    try:
+        return importlib.import_module("torchmetrics")
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+    from fulmen.vision import import_torchvision
+
+    import_torchvision()
+    return importlib.import_module("torchmetrics")
+
+
 def _slot(stage: str) -> str:
     return f"of_{stage}"  # `train` is a method of every module, so no child can have that name
 
@@ -175,10 +191,9 @@ def _make(
     task: str, name: str, what: Mapping[str, Any] | torchmetrics.Metric, common: Mapping[str, Any]
 ) -> torchmetrics.Metric:
     """Make one metric from its name and arguments; a metric object is taken as it is."""
-    import torchmetrics
-
-    if isinstance(what, torchmetrics.Metric):
-        return what
+    if isinstance(what, _torchmetrics().Metric):
+        own: torchmetrics.Metric = what
+        return own
     if not isinstance(what, Mapping):
         raise MisconfigurationException(
             f"`metrics[{name!r}]` must be a metric object or a mapping of its arguments, but is {what!r}"
@@ -201,8 +216,7 @@ def _make(
 
 def _find(task: str, name: str) -> tuple[type, dict[str, Any]]:
     """Return the torchmetrics class that ``name`` means for a task, and arguments that the name implies."""
-    import torchmetrics
-
+    torchmetrics = _torchmetrics()
     prefix = _CLASS_PREFIX[task]
     package = torchmetrics.regression if task == "regression" else torchmetrics.classification
     classes = {

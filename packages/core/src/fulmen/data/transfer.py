@@ -46,7 +46,8 @@ def rebuilt(batch: Any, change: Callable[[Any], Any]) -> Any:
         if not isinstance(batch, MutableMapping):
             return type(batch)(items)  # type: ignore[call-arg]
         changed = copy.copy(batch)  # a defaultdict, say, keeps its factory
-        changed.update(items)
+        for key, item in items.items():
+            changed[key] = item
         return changed
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         # Neither `__init__` nor `__post_init__` runs again: they may compute what was changed since.

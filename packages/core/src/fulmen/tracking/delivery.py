@@ -79,8 +79,10 @@ class Delivery:
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.monotonic,
         save_every_s: float = 1.0,
+        names_what_it_lacks: bool = True,
     ) -> None:
         self.logger = logger
+        self._names_what_it_lacks = names_what_it_lacks
         self.key = key
         self._name = f"{type(logger).__name__} ({key})"
         self._journal = journal
@@ -299,7 +301,8 @@ class Delivery:
         logger: Any = self.logger
         kind, data, step = record.kind, record.data, record.step
         if kind in _CAPABILITIES and not isinstance(logger, _CAPABILITIES[kind][0]):
-            self._say_once(f"cannot {_CAPABILITIES[kind][1]}; they stay in the run's journal {self._journal}")
+            if self._names_what_it_lacks:
+                self._say_once(f"cannot {_CAPABILITIES[kind][1]}; they stay in the run's journal {self._journal}")
             return None
         if kind == "metrics" and data:
             time_s = {"time_s": record.time_s} if self._takes_time else {}
@@ -350,6 +353,8 @@ class Delivery:
         try:
             self._cursor.save(self._cursor_path, durable)
         except OSError as error:
+            if not self._journal.exists():
+                return  # the run's folder was removed: there is no run to resume, and nobody to tell
             self._say_once(f"may get records twice after a crash, for its cursor cannot be written: {error}")
         with self._changed:
             self._settled = self._cursor.next

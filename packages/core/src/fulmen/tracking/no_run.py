@@ -69,8 +69,9 @@ class NoRun:
     def sync(self) -> None:
         """There is nothing to make durable."""
 
-    def finalize(self, status: str) -> None:
+    def finalize(self, status: str) -> list[Logger]:
         """There is nothing to finish."""
+        return []
 
     def close(self, status: str | None = None) -> None:
         """There is nothing to close."""

@@ -44,6 +44,7 @@ class Run:
         finish_timeout_s: how long :meth:`finalize` and :meth:`close` wait for all trackers together.
         open_timeout_s: how long user code waits that asks for a tracker's own object before it is open.
         backoff: the pauses after failed calls.
+        companions: further loggers that the user did not ask for: what one of them cannot show is not said.
 
     Raises:
         MisconfigurationException: the folder cannot be written.
@@ -59,9 +60,10 @@ class Run:
         finish_timeout_s: float = 30.0,
         open_timeout_s: float = 60.0,
         backoff: Backoff | None = None,
+        companions: Sequence[Logger] = (),
     ) -> None:
         self.folder = Path(folder).absolute()  # the program may change its working directory
-        self.loggers = list({id(logger): logger for logger in loggers}.values())
+        self.loggers = list({id(logger): logger for logger in (*loggers, *companions)}.values())
         self._finish_timeout_s = finish_timeout_s
         self._open_timeout_s = open_timeout_s
         self._pid = os.getpid()
@@ -92,6 +94,7 @@ class Run:
                 media=self._media,
                 cursor_path=self.folder / "cursors" / f"{key}.json",
                 backoff=backoff,
+                names_what_it_lacks=all(logger is not companion for companion in companions),
             )
             for logger, key in zip(self.loggers, logger_keys(self.loggers), strict=True)
         ]
@@ -266,22 +269,25 @@ class Run:
 
     # --------------------------------------------------------------------------------------------- the end
 
-    def finalize(self, status: str) -> None:
+    def finalize(self, status: str) -> list[Logger]:
         """Record that an entry point ended, and wait a limited time until the loggers have everything.
 
         What a logger does not have by then is named once, with the command that delivers it. The run goes on.
 
         Args:
             status: ``"success"``, ``"failed"`` or ``"interrupted"``.
+
+        Returns:
+            The loggers that do not have everything.
         """
         if self._is_foreign():
-            return
+            return []
         self._status = status
         self._put("status", None, {"status": status})
         position = self._journal.sync()
         for delivery in self._deliveries:
             delivery.ask_for(position)
-        self._wait(lambda delivery, timeout_s: delivery.wait_until_delivered(position, timeout_s))
+        return self._wait(lambda delivery, timeout_s: delivery.wait_until_delivered(position, timeout_s))
 
     def close(self, status: str | None = None) -> None:
         """Deliver the rest within a limited time and close the loggers; harmless when called again.
@@ -306,15 +312,20 @@ class Run:
                 if logger._recorder is self:
                     logger._recorder = None
 
-    def _wait(self, is_done: Callable[[Delivery, float], bool]) -> None:
-        """Wait for all deliveries together, and name each that is late, once."""
+    def _wait(self, is_done: Callable[[Delivery, float], bool]) -> list[Logger]:
+        """Wait for all deliveries together, name each that is late, once, and return their loggers."""
         deadline_s = time.monotonic() + self._finish_timeout_s
+        late = []
         for delivery in self._deliveries:
             left_s = max(0.0, deadline_s - time.monotonic())
             is_known = self._named.get(delivery.key) == delivery.next  # named before, and has not moved since
-            if not is_done(delivery, min(left_s, _GRACE_S) if is_known else left_s) and not is_known:
+            if is_done(delivery, min(left_s, _GRACE_S) if is_known else left_s):
+                continue
+            late.append(delivery.logger)
+            if not is_known:
                 self._named[delivery.key] = delivery.next
                 self._name_undelivered(delivery)
+        return late
 
     def _name_undelivered(self, delivery: Delivery) -> None:
         error = delivery.last_error
