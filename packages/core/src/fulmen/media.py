@@ -79,10 +79,10 @@ def as_pixels(value: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
         raise _no_image(value, f"values of type {pixels.dtype}")
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    if pixels.ndim == 3 and pixels.shape[0] in _PNG_COLOR_TYPES and pixels.shape[2] not in _PNG_COLOR_TYPES:
-        pixels = pixels.transpose(1, 2, 0)
-    elif pixels.ndim == 3 and hasattr(value, "ndim") and pixels.shape[0] in (1, 3) and pixels.shape[2] == 4:
-        pixels = pixels.transpose(1, 2, 0)
+    if pixels.ndim == 3 and pixels.shape[0] in _PNG_COLOR_TYPES:
+        narrow = hasattr(value, "ndim") and pixels.shape[0] in (1, 3) and pixels.shape[2] == 4
+        if narrow or pixels.shape[2] not in _PNG_COLOR_TYPES:
+            pixels = pixels.transpose(1, 2, 0)
     if pixels.ndim != 3 or pixels.shape[2] not in _PNG_COLOR_TYPES or 0 in pixels.shape:
         raise MisconfigurationException(
             f"an image must have shape (C, H, W), (H, W, C) or (H, W) with 1 to 4 channels, but has shape "

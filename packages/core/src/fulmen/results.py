@@ -236,7 +236,9 @@ def _fold_on_device(reduce: str, total: Tensor | None, values: Tensor, weights: 
             values = values * torch.tensor(weights, dtype=values.dtype).to(values.device, non_blocking=True)
     if total is not None:
         values = torch.cat([total.reshape(1), values])
-    return {"mean": torch.sum, "sum": torch.sum, "min": torch.amin, "max": torch.amax}[reduce](values)
+    if reduce in ("min", "max"):
+        return values.amin() if reduce == "min" else values.amax()
+    return values.sum()
 
 
 class Scope:

@@ -6,6 +6,7 @@ each with its meaning.
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import os
 import warnings
@@ -213,6 +214,7 @@ class Trainer:
         self._loggers = defaults.make_loggers(option["logger"], self._default_root_dir, self._debugging)
         self._callbacks = defaults.make_callbacks(option, self._debugging)
         self._run: Run | None = None
+        self._close_run: Any = None  # closes the run when nobody uses this trainer any more
         self._folder: Path | None = None
         self._module: LightningModule | None = None
         self._datamodule: LightningDataModule | None = None
@@ -382,6 +384,9 @@ class Trainer:
             torch.set_grad_enabled(True)
             if self._run is not None:
                 self._run.finalize(status)
+                # The trackers' SDKs have hooks of their own for the interpreter's exit; ours must run before them.
+                atexit.unregister(self._close_run)
+                atexit.register(self._close_run)
 
     def _fit(
         self,
@@ -655,7 +660,8 @@ class Trainer:
             companions=defaults.companions(self._loggers, folder),
         )
         self._logged.recorder = self._run
-        weakref.finalize(self, self._run.close)  # runs at interpreter exit too
+        self._close_run = weakref.finalize(self, self._run.close)
+        self._close_run.atexit = False  # see `_entry`
 
     def _run_folder(self) -> Path:
         """Return the run's folder: that of the first logger which has one, else ``lightning_logs/version_N``."""

@@ -51,7 +51,9 @@ class CombinedLoader:
         ]
         if not lengths:
             return 0
-        total = {"min_size": min, "max_size": max, "max_size_cycle": max, "sequential": sum}[self.mode](lengths)
+        total = min(lengths) if self.mode == "min_size" else max(lengths)
+        if self.mode == "sequential":
+            total = sum(lengths)
         if total == float("inf"):
             raise TypeError(f"a loader of this {type(self).__name__} has no length")
         return int(total)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Any, cast
 
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
@@ -186,7 +186,7 @@ def without_shuffle(loader: Any) -> Any:
     return DataLoader(
         loader.dataset,
         batch_size=loader.batch_size,
-        sampler=SequentialSampler(loader.dataset),
+        sampler=SequentialSampler(cast(Sized, loader.dataset)),  # a RandomSampler had its length
         drop_last=loader.drop_last,
         **arguments,
     )

@@ -93,7 +93,7 @@ def _indices(kind: str, devices: Any, count: int) -> list[int]:
         if isinstance(wanted, bool) or not isinstance(wanted, int) or wanted < 1:
             raise _bad_devices(devices, kind, count)
         return list(range(wanted))
-    if devices == "auto" or devices == -1:
+    if devices in ("auto", -1):
         indices = list(range(count))
     elif isinstance(devices, (list, tuple)):
         indices = list(devices)

@@ -52,7 +52,7 @@ class Precision:
         self._computes: torch.dtype | None = _COMPUTES.get(name)
         #: scales the loss in float16, whose gradients would underflow; ``None`` in every other precision
         self.scaler: torch.amp.GradScaler | None = (
-            torch.amp.GradScaler(device_type) if name == "16-mixed" else None  # type: ignore[attr-defined]
+            torch.amp.GradScaler(device_type) if name == "16-mixed" else None
         )
 
     @property
