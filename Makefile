@@ -26,7 +26,7 @@ docs: .venv/ready
 
 .venv/ready: constraints/dev.txt
 	$(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints/dev.txt nox uv
+	.venv/bin/python -m pip install -qq --disable-pip-version-check -c constraints/dev.txt nox uv
 	touch $@
 
 clean:

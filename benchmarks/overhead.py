@@ -129,9 +129,7 @@ class ThreeBatchHooks(Callback):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         pass
 
-    def on_train_batch_end(
-        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         pass
 
     def on_before_zero_grad(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
@@ -146,9 +144,7 @@ BARE = {
 }
 
 
-def with_trainer(
-    library: Any, batches: Batches, *, logs: int = 0, evaluate: bool = False, **options: Any
-) -> float:
+def with_trainer(library: Any, batches: Batches, *, logs: int = 0, evaluate: bool = False, **options: Any) -> float:
     """Train or evaluate with a ``Trainer`` of ``library`` (fulmen, or lightning.pytorch)."""
     torch.manual_seed(0)
     stamp: list[float] = []

@@ -15,12 +15,12 @@ import argparse
 from pathlib import Path
 
 import torch
+from digits_data import write_digits_as_mnist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, random_split
 from torchmetrics import Accuracy
 
 import fulmen as pl
-from digits_data import write_digits_as_mnist
 from fulmen.callbacks import EarlyStopping, ImagePredictionLogger, ModelCheckpoint
 
 BATCH_SIZE = 64

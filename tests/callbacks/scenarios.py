@@ -239,9 +239,7 @@ def model_checkpoint(pl: ModuleType, case: dict[str, Any], folder: Path) -> dict
         "files": sorted(path.name for path in folder.iterdir()),
         "best_model_path": name(callback.best_model_path),
         "best_model_score": number(callback.best_model_score),
-        "best_k_models": {
-            name(path): number(score) for path, score in sorted(callback.best_k_models.items())
-        },
+        "best_k_models": {name(path): number(score) for path, score in sorted(callback.best_k_models.items())},
         "kth_best_model_path": name(callback.kth_best_model_path),
         "kth_value": number(callback.kth_value),
         "current_score": number(callback.current_score),

@@ -141,12 +141,8 @@ FAULTS: list[tuple[type[Callback], str, tuple[Any, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("fault", "test", "arguments"), FAULTS, ids=lambda value: getattr(value, "__name__", None)
-)
-def test_each_fault_is_found(
-    tmp_path: Path, fault: type[Callback], test: str, arguments: tuple[Any, ...]
-) -> None:
+@pytest.mark.parametrize(("fault", "test", "arguments"), FAULTS, ids=lambda value: getattr(value, "__name__", None))
+def test_each_fault_is_found(tmp_path: Path, fault: type[Callback], test: str, arguments: tuple[Any, ...]) -> None:
     class Kit(CallbackConformance):
         def make(self) -> Callback:
             return fault()

@@ -18,9 +18,7 @@ SCENARIOS = runpy.run_path(str(Path(__file__).with_name("scenarios.py")))
 
 
 def train(callback: EarlyStopping, series: list[float], folder: Path, **trainer: Any) -> fulmen.Trainer:
-    result: fulmen.Trainer = SCENARIOS["run"](
-        fulmen, callback, {"series": series, "trainer": trainer}, folder
-    )[0]
+    result: fulmen.Trainer = SCENARIOS["run"](fulmen, callback, {"series": series, "trainer": trainer}, folder)[0]
     return result
 
 

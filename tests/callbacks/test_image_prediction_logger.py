@@ -120,9 +120,7 @@ def test_samples_are_the_first_of_validation_and_stay_the_same(tmp_path: Path) -
 
     module = TinyClassifier()
     shuffled = DataLoader(module.val_dataloader().dataset, batch_size=4, shuffle=True)
-    train(
-        ImagePredictionLogger(num_samples=6, predict=remember), tmp_path, module, None, shuffled, max_epochs=3
-    )
+    train(ImagePredictionLogger(num_samples=6, predict=remember), tmp_path, module, None, shuffled, max_epochs=3)
     assert len(asked) == 3
     assert asked[0].shape == (6, 1, 8, 8)
     assert all(torch.equal(images, asked[0]) for images in asked)
@@ -198,9 +196,7 @@ class WithBatches(TinyClassifier):
         ((torch.zeros(4, 1, 8, 8), torch.zeros(3).long()), "each of 4 images"),
     ],
 )
-def test_batches_that_are_no_pictures_are_found_before_training(
-    tmp_path: Path, batch: Any, message: str
-) -> None:
+def test_batches_that_are_no_pictures_are_found_before_training(tmp_path: Path, batch: Any, message: str) -> None:
     module = WithBatches(batch)
     with pytest.raises(MisconfigurationException) as error:
         train(ImagePredictionLogger(), tmp_path, module)

@@ -143,9 +143,7 @@ def test_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_validation_it_saves_whatever_the_schedule_of_validation(tmp_path: Path) -> None:
     callback = ModelCheckpoint(tmp_path, save_top_k=-1, save_on_train_epoch_end=False)
-    saved = train(
-        callback, tmp_path, [1.0] * 2, trainer={"limit_val_batches": 0, "check_val_every_n_epoch": 5}
-    )
+    saved = train(callback, tmp_path, [1.0] * 2, trainer={"limit_val_batches": 0, "check_val_every_n_epoch": 5})
     assert [step for step, _ in saved] == [2, 4]
 
 
@@ -277,9 +275,7 @@ def test_unknown_monitor_says_what_was_meant_and_loses_nothing(tmp_path: Path) -
 
 def test_save_on_exception(tmp_path: Path) -> None:
     class Failing(fulmen.Callback):
-        def on_train_batch_end(
-            self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-        ) -> None:
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             if trainer.global_step == 3:
                 raise RuntimeError("an accident")
 

@@ -169,9 +169,7 @@ def test_messages_appear_above_the_bar(tmp_path: Any, terminal: Console) -> None
             log.warning("said by logging")
 
     try:
-        terminal.run(
-            trainer_with(TQDMProgressBar(), tmp_path, max_epochs=1, limit_val_batches=0).fit, Talking()
-        )
+        terminal.run(trainer_with(TQDMProgressBar(), tmp_path, max_epochs=1, limit_val_batches=0).fit, Talking())
     finally:
         log.removeHandler(handler)
     for words in ("said by print", "said by logging"):
@@ -183,9 +181,7 @@ def test_messages_appear_above_the_bar(tmp_path: Any, terminal: Console) -> None
 
 def test_after_an_error_the_terminal_is_on_a_new_line(tmp_path: Any, terminal: Console) -> None:
     with pytest.raises(KeyboardInterrupt):
-        terminal.run(
-            trainer_with(TQDMProgressBar(), tmp_path).fit, TinyClassifier(interrupt_at="training_step")
-        )
+        terminal.run(trainer_with(TQDMProgressBar(), tmp_path).fit, TinyClassifier(interrupt_at="training_step"))
     assert terminal.shown.endswith("\n")
 
 
@@ -225,9 +221,7 @@ def test_redraws_come_when_time_has_passed(tmp_path: Any, terminal: Console, clo
     assert bar.reads == [1, 3, 5, 6]
 
 
-def test_refresh_rate_counts_batches(
-    tmp_path: Any, terminal: Console, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refresh_rate_counts_batches(tmp_path: Any, terminal: Console, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TQDM_MININTERVAL", "1e-9")
     bar = CountingBar(refresh_rate=4)
     terminal.run(trainer_with(bar, tmp_path, max_epochs=1, limit_val_batches=0).fit, TinyClassifier())

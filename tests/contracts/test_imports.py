@@ -75,9 +75,7 @@ def test_nothing_but_the_trainer_imports_legacy() -> None:
     importers = [
         path.relative_to(core).as_posix()
         for path in outside
-        if any(
-            name == "fulmen.legacy" or name.startswith("fulmen.legacy.") for name in _imported_modules(path)
-        )
+        if any(name == "fulmen.legacy" or name.startswith("fulmen.legacy.") for name in _imported_modules(path))
     ]
     assert importers in ([], ["trainer.py"])
 

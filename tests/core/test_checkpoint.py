@@ -107,7 +107,10 @@ def test_a_full_disk_is_said_with_the_path_and_spares_the_old_file(tmp_path: Pat
 
 def test_an_unwritable_folder_is_said_with_path_and_cause(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(CheckpointError, match=r"cannot write .*/file/a\.ckpt"), atomic_file(tmp_path / "file" / "a.ckpt"):
+    with (
+        pytest.raises(CheckpointError, match=r"cannot write .*/file/a\.ckpt"),
+        atomic_file(tmp_path / "file" / "a.ckpt"),
+    ):
         pass
 
 
@@ -166,7 +169,9 @@ def test_every_flipped_byte_of_a_tensor_is_noticed(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_said_with_what_lies_beside_it(tmp_path: Path) -> None:
     write_checkpoint({}, tmp_path / "epoch=1.ckpt")
-    with pytest.raises(CheckpointError, match=r"there is no checkpoint at .*a\.ckpt; in that folder are: epoch=1\.ckpt"):
+    with pytest.raises(
+        CheckpointError, match=r"there is no checkpoint at .*a\.ckpt; in that folder are: epoch=1\.ckpt"
+    ):
         read_checkpoint(tmp_path / "a.ckpt")
 
 

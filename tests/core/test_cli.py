@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -49,8 +49,8 @@ class Collects(fulmen.loggers.Logger):
     """A tracker of which all objects write into one list."""
 
     interface = (1, 0)
-    points: list[Any] = []
-    ends: list[str] = []
+    points: ClassVar[list[Any]] = []
+    ends: ClassVar[list[str]] = []
 
     def __init__(self, project: str = "none") -> None:
         self.project = project

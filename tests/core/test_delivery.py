@@ -243,9 +243,7 @@ def test_a_logger_that_takes_batches_gets_what_is_at_hand(tmp_path: Path) -> Non
     gate.released.set()
     desk.close()
     assert logger.steps == list(range(1600))
-    assert (
-        max(call[1] for call in logger.calls if call[0] == "batch") == 999
-    )  # 1000 records, one of them "open"
+    assert max(call[1] for call in logger.calls if call[0] == "batch") == 999  # 1000 records, one of them "open"
     assert [call[1] for call in logger.calls if call[0] == "batch"] == [999, 501, 100]
     assert [call[0] for call in logger.calls].index("hparams") == 1502  # in its place between the others
 
@@ -286,9 +284,7 @@ def test_a_service_that_fails_for_a_while_gets_everything_once(
     desk.metrics(*range(5))
     desk.close()
     assert logger.steps == list(range(5))
-    assert [message for message in caplog.messages if "did not take a record" in message] == [
-        caplog.messages[0]
-    ]
+    assert [message for message in caplog.messages if "did not take a record" in message] == [caplog.messages[0]]
     assert "PlainLogger (plain-0)" in caplog.messages[0]
     assert "ConnectionError: no route" in caplog.messages[0]
     assert "Training goes on" in caplog.messages[0]
@@ -299,9 +295,7 @@ def test_a_service_that_fails_for_a_while_gets_everything_once(
 
 def test_a_service_that_comes_late_gets_everything(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     # A wrong value is no reason either to stop trying to open: nothing would be delivered at all.
-    logger = PlainLogger(
-        failing("open", ConnectionRefusedError("not yet"), ValueError("no"), OSError("not yet"))
-    )
+    logger = PlainLogger(failing("open", ConnectionRefusedError("not yet"), ValueError("no"), OSError("not yet")))
     desk = Desk(tmp_path, logger)
     desk.metrics(*range(5))
     desk.close()
@@ -312,9 +306,7 @@ def test_a_service_that_comes_late_gets_everything(tmp_path: Path, caplog: pytes
     assert len(caplog.messages) == 2
 
 
-def test_a_service_that_comes_and_goes_is_said_once_a_minute(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_service_that_comes_and_goes_is_said_once_a_minute(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     now_s = [1000.0]
     odd_calls = itertools.count()
 
@@ -455,9 +447,7 @@ def test_a_save_that_is_refused_is_said_once(tmp_path: Path, caplog: pytest.LogC
     desk.deliver()
     desk.metrics(1)
     desk.close()
-    assert [
-        message for message in caplog.messages if "could not save: ValueError: no" in message
-    ] == caplog.messages
+    assert [message for message in caplog.messages if "could not save: ValueError: no" in message] == caplog.messages
     assert len(caplog.messages) == 1
 
 
@@ -634,9 +624,7 @@ def test_records_that_follow_a_journal_that_lost_its_end_are_delivered(tmp_path:
     desk.close()
     path = tmp_path / "journal.jsonl"
     content = path.read_bytes()
-    path.write_bytes(
-        content[: content.index(b'{"n":3,')]
-    )  # the computer went down before the disk had the rest
+    path.write_bytes(content[: content.index(b'{"n":3,')])  # the computer went down before the disk had the rest
     logger = PlainLogger()
     desk = Desk(tmp_path, logger)
     desk.metrics(20, 21)

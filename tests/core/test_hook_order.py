@@ -1,7 +1,8 @@
 """Hooks run in the order that users of the field's standard trainer know.
 
-``hook_order.txt`` was recorded with Lightning 2.6.6 running this very program (C: callback, LM: module, DM: data module):
-two batches, accumulated into one step, clipped, one epoch; then a checkpoint, the other entry points, and a resumed fit.
+``hook_order.txt`` was recorded with Lightning 2.6.6 running this very program (C: callback, LM: module, DM: data
+module): two batches, accumulated into one step, clipped, one epoch; then a checkpoint, the other entry points, and a
+resumed fit.
 """
 
 from __future__ import annotations
@@ -17,22 +18,77 @@ from fulmen.callback import CALLBACK_HOOKS
 
 TRACE: list[str] = []
 
-MODULE_HOOKS = """
-prepare_data setup teardown configure_model configure_callbacks configure_optimizers on_fit_start on_fit_end on_train_start
-on_train_end on_train_epoch_start on_train_epoch_end on_train_batch_start on_train_batch_end on_before_zero_grad
-on_before_backward on_after_backward on_before_optimizer_step optimizer_step optimizer_zero_grad
-configure_gradient_clipping clip_gradients lr_scheduler_step backward on_validation_start on_validation_end
-on_validation_epoch_start on_validation_epoch_end on_validation_batch_start on_validation_batch_end
-on_validation_model_eval on_validation_model_train on_validation_model_zero_grad on_test_model_eval on_test_model_train
-on_predict_model_eval on_test_start on_test_end on_test_epoch_start on_test_epoch_end on_test_batch_start
-on_test_batch_end on_predict_start on_predict_end on_predict_epoch_start on_predict_epoch_end on_predict_batch_start
-on_predict_batch_end on_save_checkpoint on_load_checkpoint training_step validation_step test_step predict_step
-""".split()
+MODULE_HOOKS = [
+    "prepare_data",
+    "setup",
+    "teardown",
+    "configure_model",
+    "configure_callbacks",
+    "configure_optimizers",
+    "on_fit_start",
+    "on_fit_end",
+    "on_train_start",
+    "on_train_end",
+    "on_train_epoch_start",
+    "on_train_epoch_end",
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "optimizer_step",
+    "optimizer_zero_grad",
+    "configure_gradient_clipping",
+    "clip_gradients",
+    "lr_scheduler_step",
+    "backward",
+    "on_validation_start",
+    "on_validation_end",
+    "on_validation_epoch_start",
+    "on_validation_epoch_end",
+    "on_validation_batch_start",
+    "on_validation_batch_end",
+    "on_validation_model_eval",
+    "on_validation_model_train",
+    "on_validation_model_zero_grad",
+    "on_test_model_eval",
+    "on_test_model_train",
+    "on_predict_model_eval",
+    "on_test_start",
+    "on_test_end",
+    "on_test_epoch_start",
+    "on_test_epoch_end",
+    "on_test_batch_start",
+    "on_test_batch_end",
+    "on_predict_start",
+    "on_predict_end",
+    "on_predict_epoch_start",
+    "on_predict_epoch_end",
+    "on_predict_batch_start",
+    "on_predict_batch_end",
+    "on_save_checkpoint",
+    "on_load_checkpoint",
+    "training_step",
+    "validation_step",
+    "test_step",
+    "predict_step",
+]
 
-DATA_HOOKS = """
-prepare_data setup teardown train_dataloader val_dataloader test_dataloader predict_dataloader on_before_batch_transfer
-transfer_batch_to_device on_after_batch_transfer state_dict load_state_dict
-""".split()
+DATA_HOOKS = [
+    "prepare_data",
+    "setup",
+    "teardown",
+    "train_dataloader",
+    "val_dataloader",
+    "test_dataloader",
+    "predict_dataloader",
+    "on_before_batch_transfer",
+    "transfer_batch_to_device",
+    "on_after_batch_transfer",
+    "state_dict",
+    "load_state_dict",
+]
 
 
 class Model(fulmen.LightningModule):
@@ -111,7 +167,7 @@ def test_hooks_run_in_the_order_of_the_reference(tmp_path: Path) -> None:
     TRACE.append("== resume")
     resumed, fresh_data = recording(Model, "LM", MODULE_HOOKS)(), recording(Data, "DM", DATA_HOOKS)()
     trainer(max_epochs=2).fit(resumed, fresh_data, ckpt_path=tmp_path / "a.ckpt")
-    assert TRACE == (Path(__file__).parent / "hook_order.txt").read_text().split("\n")[:-1]
+    assert (Path(__file__).parent / "hook_order.txt").read_text().split("\n")[:-1] == TRACE
 
 
 def test_a_hook_may_take_fewer_arguments() -> None:
@@ -134,7 +190,13 @@ def test_a_hook_may_take_fewer_arguments() -> None:
     run = trainer(max_epochs=1)
     run.callbacks = [Short()]
     run.fit(ShortModel(), Data())
-    assert [one if isinstance(one, (str, tuple)) else "loss" for one in seen] == ["start", (4, 4), "loss", (4, 4), "loss"]
+    assert [one if isinstance(one, (str, tuple)) else "loss" for one in seen] == [
+        "start",
+        (4, 4),
+        "loss",
+        (4, 4),
+        "loss",
+    ]
 
 
 def test_callbacks_that_decide_see_what_the_module_logs_at_the_end_of_the_epoch() -> None:

@@ -178,14 +178,10 @@ def test_a_lost_line_end_costs_two_lines(path: Path) -> None:
     path.write_bytes(content)
     damage: list[Damage] = []
     assert read(path, on_damage=damage.append) == [whole[0], whole[3]]
-    assert [(found.offset, found.size) for found in damage] == [
-        (whole[1].offset, whole[2].end - whole[1].offset)
-    ]
+    assert [(found.offset, found.size) for found in damage] == [(whole[1].offset, whole[2].end - whole[1].offset)]
 
 
-def test_a_whole_last_line_with_a_wrong_checksum_is_cut_off(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_whole_last_line_with_a_wrong_checksum_is_cut_off(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(path, metrics(0, loss=1.0), metrics(1, loss=2.0))
     content = path.read_bytes()
     last = read(path)[-1]
@@ -281,9 +277,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return disk
 
 
-def test_a_full_disk_delays_records_and_is_said_once(
-    path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_full_disk_delays_records_and_is_said_once(path: Path, disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(path)
     journal.start()
     journal.put(metrics(0, loss=1.0))
@@ -321,9 +315,7 @@ def test_memory_is_bounded_while_the_disk_is_full_and_what_is_lost_is_counted(
     assert any(f"{100 - len(kept)} records were lost" in message for message in caplog.messages)
 
 
-def test_a_disk_that_stays_full_is_said_at_the_end(
-    path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_disk_that_stays_full_is_said_at_the_end(path: Path, disk: Disk, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(path)
     journal.start()
     journal.put(metrics(0, loss=1.0))
@@ -468,9 +460,7 @@ def test_many_threads_lose_and_double_nothing(path: Path) -> None:
         assert [record.step for record in records if record.data["thread"] == number] == list(range(500))
 
 
-def test_close_is_harmless_twice_and_a_record_after_it_is_said(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_close_is_harmless_twice_and_a_record_after_it_is_said(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(path)
     journal.start()
     journal.close()

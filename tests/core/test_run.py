@@ -234,9 +234,7 @@ def test_numbers_of_all_kinds_become_pythons_own(tmp_path: Path) -> None:
         (torch.tensor(1j), "'x' must be one number"),
     ],
 )
-def test_what_is_not_one_number_is_refused_where_it_is_logged(
-    tmp_path: Path, value: Any, message: str
-) -> None:
+def test_what_is_not_one_number_is_refused_where_it_is_logged(tmp_path: Path, value: Any, message: str) -> None:
     run = start(tmp_path)
     with pytest.raises(MisconfigurationException, match=message):
         run.log_metrics({"x": value}, 1)
@@ -303,9 +301,7 @@ def test_numbers_that_belong_to_hyperparameters_are_metrics(tmp_path: Path) -> N
 
 def test_hyperparameters_must_be_a_mapping(tmp_path: Path) -> None:
     run = start(tmp_path)
-    with pytest.raises(
-        MisconfigurationException, match=r"must be a mapping, a Namespace or a dataclass, but are 3"
-    ):
+    with pytest.raises(MisconfigurationException, match=r"must be a mapping, a Namespace or a dataclass, but are 3"):
         run.log_hyperparams(3)
     run.close()
 
@@ -339,9 +335,7 @@ def test_captions_must_fit_the_pictures(tmp_path: Path) -> None:
     run.close()
 
 
-def test_an_argument_of_one_tracker_only_is_said_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_argument_of_one_tracker_only_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = start(tmp_path)
     run.log_image("a", [np.zeros((2, 2))], masks=[1])
     run.log_image("a", [np.zeros((2, 2))], masks=[2])
@@ -645,9 +639,7 @@ def test_a_run_that_is_closed_at_exit_has_everything(tmp_path: Path, ending: str
     assert result.returncode == status, result.stderr
     assert "Exception" not in result.stderr
     assert (tmp_path / "got").read_text() == "".join(f"{step}\n" for step in range(100)) + "interrupted"
-    kinds = [
-        json.loads(line)["kind"] for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()
-    ]
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "run" / "journal.jsonl").read_text().splitlines()]
     assert kinds == ["open", *["metrics"] * 100, "close"]
 
 
@@ -697,9 +689,7 @@ def test_a_chdir_of_the_program_moves_nothing(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="needs a CUDA device, for the copy from it is tested"
-)
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, for the copy from it is tested")
 def test_values_on_a_device_are_copied_without_waiting(tmp_path: Path) -> None:
     logger = MemoryLogger()
     run = start(tmp_path, logger)

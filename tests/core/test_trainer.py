@@ -306,7 +306,7 @@ def test_barebones_refuses_what_it_switches_off() -> None:
     trainer = fulmen.Trainer(accelerator="cpu", barebones=True, max_epochs=1)
     trainer.fit(Model(), loader(), loader(1))
     assert trainer.loggers == []
-    with pytest.raises(MisconfigurationException, match="`barebones=True`.*enable_progress_bar=True"):
+    with pytest.raises(MisconfigurationException, match=r"`barebones=True`.*enable_progress_bar=True"):
         fulmen.Trainer(barebones=True, enable_progress_bar=True)
 
 
@@ -491,7 +491,9 @@ def test_accumulated_gradients_equal_those_of_the_standard_trainer() -> None:
     assert torch.equal(model.layer.weight, reference.weight)
 
 
-@pytest.mark.parametrize(("algorithm", "clip"), [("norm", nn.utils.clip_grad_norm_), ("value", nn.utils.clip_grad_value_)])
+@pytest.mark.parametrize(
+    ("algorithm", "clip"), [("norm", nn.utils.clip_grad_norm_), ("value", nn.utils.clip_grad_value_)]
+)
 def test_gradients_are_clipped(algorithm: str, clip: Any) -> None:
     torch.manual_seed(1)
     model = Model()

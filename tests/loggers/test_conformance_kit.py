@@ -121,9 +121,7 @@ class WithoutNan(LinesLogger):
 
 class Rounding(LinesLogger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        numbers = {
-            key: round(value, 6) if isinstance(value, float) else value for key, value in metrics.items()
-        }
+        numbers = {key: round(value, 6) if isinstance(value, float) else value for key, value in metrics.items()}
         super().log_metrics(numbers, step)
 
 
@@ -139,9 +137,7 @@ class Lenient(LinesLogger):
 
 class Shallow(LinesLogger):
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
-        super().log_hyperparams(
-            {key: value for key, value in params.items() if not isinstance(value, Mapping)}
-        )
+        super().log_hyperparams({key: value for key, value in params.items() if not isinstance(value, Mapping)})
 
 
 class Doubling(LinesLogger):
@@ -176,9 +172,7 @@ FAULTS: list[tuple[type[LinesLogger], str, tuple[Any, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("fault", "test", "arguments"), FAULTS, ids=lambda value: getattr(value, "__name__", None)
-)
+@pytest.mark.parametrize(("fault", "test", "arguments"), FAULTS, ids=lambda value: getattr(value, "__name__", None))
 def test_each_fault_is_found(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -61,16 +61,12 @@ def _files(store: Path, run_id: str) -> dict[str, bytes]:
         return {}
     folder = Path(client.download_artifacts(run_id, ""))
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
 
 
 class TestMLFlowLoggerConforms(LoggerConformance):
-    expected_failures: ClassVar = {
-        "test_infinities_are_kept": "MLflow's databases keep the largest float instead"
-    }
+    expected_failures: ClassVar = {"test_infinities_are_kept": "MLflow's databases keep the largest float instead"}
 
     @pytest.fixture(autouse=True)
     def _share_the_store(self, store: Path) -> None:
@@ -224,9 +220,7 @@ def test_the_fluent_state_is_neither_used_nor_changed(store: Path, tmp_path: Pat
     logger.shut("success")
 
 
-def test_the_environment_chooses_the_server(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_chooses_the_server(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
     logger = make_logger(tmp_path, artifact_location=(tmp_path / "files").as_uri())
     logger.log_metrics({"loss": 1.0}, step=0)

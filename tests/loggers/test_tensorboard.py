@@ -87,14 +87,11 @@ class TestTensorBoardLoggerConforms(LoggerConformance):
                 tables.append(StoredTable(key, step, columns, rows))
         return ReadBack(
             points={
-                tag: [(event.step, event.value) for event in events.Scalars(tag)]
-                for tag in events.Tags()["scalars"]
+                tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
             },
             hparams=_hparams(events),
             images=images,
-            texts=[
-                word for word in words if not word[0].endswith("/captions") and not word[2].startswith("| ")
-            ],
+            texts=[word for word in words if not word[0].endswith("/captions") and not word[2].startswith("| ")],
             tables=tables,
         )
 
@@ -138,9 +135,7 @@ def test_hyperparams_stand_beside_metrics(
     assert written == {"lr": 0.1, "net": {"depth": 2}}
 
 
-def test_hyperparams_that_come_too_late_to_be_shown_are_said(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_hyperparams_that_come_too_late_to_be_shown_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     logger = make_logger(tmp_path)
     logger.log_hyperparams({"lr": 0.1})
     logger.log_hyperparams({"depth": 2})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -79,9 +80,7 @@ def _records(folder: Path, run_id: str, ended: Path | None = None) -> Iterator[t
     """
     from wandb.proto import wandb_internal_pb2
 
-    files = sorted(
-        folder.glob(f"wandb/offline-run-*/run-{run_id}.wandb"), key=lambda path: path.stat().st_ctime_ns
-    )
+    files = sorted(folder.glob(f"wandb/offline-run-*/run-{run_id}.wandb"), key=lambda path: path.stat().st_ctime_ns)
     for path in files:
         # `finish` of wandb 0.31 now and then returns before its other process has written the file.
         deadline_s = time.monotonic() + 20
@@ -240,9 +239,7 @@ def test_wandb_is_told_how_it_ended(tmp_path: Path, status: str, exit_code: int)
     logger = make_logger(tmp_path)
     logger.log_metrics({"loss": 1.0}, step=0)
     logger.shut(status)
-    kinds = [
-        (record.WhichOneof("record_type"), record.exit) for _, record in _records(tmp_path, logger.run_id)
-    ]
+    kinds = [(record.WhichOneof("record_type"), record.exit) for _, record in _records(tmp_path, logger.run_id)]
     assert [end.exit_code for kind, end in kinds if kind == "exit"] == [exit_code]
 
 
@@ -250,9 +247,7 @@ def test_name_project_and_further_arguments_reach_wandb(tmp_path: Path) -> None:
     logger = make_logger(tmp_path, name="pretty", project="p", version="abc", job_type="train", tags=["t"])
     logger.log_metrics({"loss": 1.0}, step=0)
     logger.shut("success")
-    runs = [
-        record.run for _, record in _records(tmp_path, "abc") if record.WhichOneof("record_type") == "run"
-    ]
+    runs = [record.run for _, record in _records(tmp_path, "abc") if record.WhichOneof("record_type") == "run"]
     assert (runs[0].display_name, runs[0].project, runs[0].job_type) == ("pretty", "p", "train")
     assert list(runs[0].tags) == ["t"]
     assert (logger.name, logger.version, logger.save_dir) == ("p", "abc", str(tmp_path))
@@ -274,8 +269,6 @@ def test_settings_of_the_user_come_before_ours(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_mode_of_the_process_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     monkeypatch.delenv("WANDB_MODE")
     logger = make_logger(tmp_path)
     logger.log_metrics({"loss": 1.0}, step=0)
@@ -380,7 +373,9 @@ print("failures:", failures)
     if shutil.which("pgrep") is None:
         pytest.skip("needs the command pgrep, to find the process of wandb")
     command = [sys.executable, "-c", program, str(tmp_path)]
-    outcome = subprocess.run(command, capture_output=True, text=True, check=True)
+    # Else it would share the process of wandb that this one has.
+    env = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+    outcome = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
     if "failures: 0" in outcome.stdout and Version(wandb.__version__) < Version("0.31"):
         pytest.skip(f"wandb {wandb.__version__} itself does not notice the death of its process")
     assert "failures: 0" not in outcome.stdout

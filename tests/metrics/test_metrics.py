@@ -137,9 +137,7 @@ def test_key() -> None:
     ],
 )
 def test_names(task: str, options: dict[str, Any], name: str, expected: str) -> None:
-    assert [type(metric).__name__ for metric in Metrics(task, [name], **options)["val"].values()] == [
-        expected
-    ]
+    assert [type(metric).__name__ for metric in Metrics(task, [name], **options)["val"].values()] == [expected]
 
 
 def test_regression_values() -> None:
@@ -193,9 +191,7 @@ def test_mistakes(arguments: dict[str, Any], message: str) -> None:
 
 
 def test_unknown_stage() -> None:
-    with pytest.raises(
-        MisconfigurationException, match="'train', 'val', 'test', but is 'valid'; did you mean 'val'"
-    ):
+    with pytest.raises(MisconfigurationException, match="'train', 'val', 'test', but is 'valid'; did you mean 'val'"):
         Metrics("binary").update("valid", SCORES[:, 0], LABELS)
 
 

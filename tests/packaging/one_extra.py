@@ -53,9 +53,7 @@ def _is_installed(module: str) -> bool:
 
 def check_other_sdks_are_absent(extra: str) -> None:
     for sdk, extras in SDK_COMES_WITH.items():
-        assert _is_installed(sdk) == (extra in extras), (
-            f"{sdk}: installed is {_is_installed(sdk)} with {extra}"
-        )
+        assert _is_installed(sdk) == (extra in extras), f"{sdk}: installed is {_is_installed(sdk)} with {extra}"
 
 
 def check_adapter_imports(extra: str) -> None:

@@ -93,9 +93,7 @@ def test_every_requirement_has_a_lower_bound(dist: Path, distribution: str) -> N
 
 
 @pytest.mark.parametrize(("distribution", "import_name"), IMPORT_NAMES.items())
-def test_wheel_holds_its_package_typed_and_nothing_else(
-    dist: Path, distribution: str, import_name: str
-) -> None:
+def test_wheel_holds_its_package_typed_and_nothing_else(dist: Path, distribution: str, import_name: str) -> None:
     names = _wheel(dist, distribution).namelist()
     assert f"{import_name}/__init__.py" in names
     assert f"{import_name}/py.typed" in names
@@ -138,9 +136,7 @@ def test_umbrella_brings_core_callbacks_and_loggers(dist: Path) -> None:
         ("fulmen-metrics", "fulmen.metrics", {"metrics"}),
     ],
 )
-def test_entry_points_name_what_is_in_the_wheel(
-    dist: Path, distribution: str, group: str, names: set[str]
-) -> None:
+def test_entry_points_name_what_is_in_the_wheel(dist: Path, distribution: str, group: str, names: set[str]) -> None:
     entries = _entry_points(dist, distribution)[group]
     assert set(entries) == names
     files = _wheel(dist, distribution).namelist()

@@ -30,12 +30,8 @@ MUST_WAIT = [
 
 def _new_modules(program: str, tmp_path: Path) -> set[str]:
     """Return what a fresh interpreter has loaded after the program, but not already after `import torch`."""
-    listing = (
-        f"import sys, torch; before = set(sys.modules); {program}; print(*sorted(set(sys.modules) - before))"
-    )
-    outcome = subprocess.run(
-        [sys.executable, "-c", listing], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    listing = f"import sys, torch; before = set(sys.modules); {program}; print(*sorted(set(sys.modules) - before))"
+    outcome = subprocess.run([sys.executable, "-c", listing], cwd=tmp_path, capture_output=True, text=True, check=True)
     return set(outcome.stdout.split())
 
 

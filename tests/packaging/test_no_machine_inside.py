@@ -24,9 +24,7 @@ def _files() -> list[Path]:
 
 def _registry_settings() -> list[str]:
     """Return what pip and uv are told of registries here, from their variables and pip's configuration."""
-    variables = [
-        value for name, value in os.environ.items() if re.fullmatch(r"(PIP|UV)_.*(LINKS|INDEX).*", name)
-    ]
+    variables = [value for name, value in os.environ.items() if re.fullmatch(r"(PIP|UV)_.*(LINKS|INDEX).*", name)]
     pip_config = [sys.executable, "-m", "pip", "config", "get"]
     configured = [
         subprocess.run([*pip_config, f"global.{option}"], capture_output=True, text=True, check=False).stdout

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-_SMALLEST_PX = (
-    96  #: pictures that are smaller are enlarged by a whole factor, so that their pixels stay square
-)
+_SMALLEST_PX = 96  #: pictures that are smaller are enlarged by a whole factor, so that their pixels stay square
 _LARGEST_PX = 192  #: pictures that are larger are reduced
 _FONT_PX = 15
 _TITLE_FONT_PX = 20
@@ -59,9 +57,7 @@ def to_pixels(
     Returns:
         ``uint8``, shape ``(N, H, W, 3)``.
     """
-    values = (
-        images.detach().cpu().numpy() if images.dtype.itemsize > 2 else images.detach().cpu().float().numpy()
-    )
+    values = images.detach().cpu().numpy() if images.dtype.itemsize > 2 else images.detach().cpu().float().numpy()
     channels = (1, -1, 1, 1)
     scaled = values.astype(np.float32)
     if not images.dtype.is_floating_point:

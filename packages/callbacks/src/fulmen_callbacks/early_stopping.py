@@ -173,8 +173,7 @@ class EarlyStopping(Callback):
         if self.divergence_threshold is not None and is_better(-current, -self.divergence_threshold):
             self.stopping_reason = EarlyStoppingReason.DIVERGENCE_THRESHOLD
             return True, (
-                f"{name} = {current} is worse than divergence_threshold = {self.divergence_threshold}; "
-                f"training stops"
+                f"{name} = {current} is worse than divergence_threshold = {self.divergence_threshold}; training stops"
             )
         if is_better(current - self.min_delta, self.best_score.to(current.device)):
             before, self.best_score = self.best_score, current.detach().clone()
@@ -185,8 +184,7 @@ class EarlyStopping(Callback):
         if self.wait_count >= self.patience:
             self.stopping_reason = EarlyStoppingReason.PATIENCE_EXHAUSTED
             return True, (
-                f"{name} did not improve in {self.wait_count} checks (best was {self.best_score:.4g}); "
-                f"training stops"
+                f"{name} did not improve in {self.wait_count} checks (best was {self.best_score:.4g}); training stops"
             )
         return False, ""
 

@@ -118,9 +118,7 @@ class ImagePredictionLogger(Callback):
             return
         images = torch.stack(self._images)
         with _unchanged(pl_module), torch.no_grad():
-            predicted = torch.cat(
-                [self._predict(pl_module, chunk) for chunk in images.split(_CHUNK)]
-            ).tolist()
+            predicted = torch.cat([self._predict(pl_module, chunk) for chunk in images.split(_CHUNK)]).tolist()
         right = sum(one == other for one, other in zip(predicted, self._labels, strict=True))
         title = f"epoch {trainer.current_epoch}: {right} of {len(predicted)} right"
         pixels = to_pixels(images, self.mean, self.std)
@@ -143,9 +141,7 @@ class ImagePredictionLogger(Callback):
             if len(self._images) >= self.num_samples:
                 break
         if not self._images:
-            raise MisconfigurationException(
-                "`ImagePredictionLogger(samples)` is empty; give it at least one sample"
-            )
+            raise MisconfigurationException("`ImagePredictionLogger(samples)` is empty; give it at least one sample")
 
     def _add(self, images: Tensor, labels: Tensor) -> None:
         room = self.num_samples - len(self._images)
@@ -224,11 +220,7 @@ def _pair(item: Any, what: str) -> tuple[Tensor, Tensor]:
 
 def _chosen(samples: Any, count: int, seed: int | None) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield batches of what ``samples`` holds: two tensors, a dataset, or a loader."""
-    if (
-        isinstance(samples, (tuple, list))
-        and len(samples) == 2
-        and isinstance(samples[0], (Tensor, np.ndarray))
-    ):
+    if isinstance(samples, (tuple, list)) and len(samples) == 2 and isinstance(samples[0], (Tensor, np.ndarray)):
         images, labels = _pair(samples, "`samples`")
         index = torch.tensor(_indices(len(images), count, seed), dtype=torch.long)
         yield images[index], labels[index] if labels.ndim else labels
@@ -242,8 +234,7 @@ def _chosen(samples: Any, count: int, seed: int | None) -> Iterator[tuple[Tensor
             yield (images, labels) if images.ndim != 3 else (images[None], labels.reshape(1))
     else:
         raise MisconfigurationException(
-            f"`samples` must be (images, labels), a dataset or a data loader, but is a "
-            f"{type(samples).__name__}"
+            f"`samples` must be (images, labels), a dataset or a data loader, but is a {type(samples).__name__}"
         )
 
 

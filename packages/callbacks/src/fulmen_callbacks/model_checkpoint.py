@@ -465,13 +465,10 @@ class ModelCheckpoint(Checkpoint):
         if self.mode not in _WORST:
             raise MisconfigurationException(f"`mode` must be 'min' or 'max', but is {self.mode!r}")
         if self.save_last not in (None, False, True, "link"):
-            raise MisconfigurationException(
-                f"`save_last` must be True, False or 'link', but is {self.save_last!r}"
-            )
+            raise MisconfigurationException(f"`save_last` must be True, False or 'link', but is {self.save_last!r}")
         if self.save_last == "link" and self.dirpath is not None and not files.is_local(self.dirpath):
             raise MisconfigurationException(
-                f"`save_last='link'` needs a local folder, but `dirpath` is {self.dirpath!r}; "
-                f"use `save_last=True`"
+                f"`save_last='link'` needs a local folder, but `dirpath` is {self.dirpath!r}; use `save_last=True`"
             )
         if self.save_top_k < -1:
             raise MisconfigurationException(
@@ -496,9 +493,7 @@ class ModelCheckpoint(Checkpoint):
         chosen = {name: value for name, value in triggers.items() if value not in (None, 0)}
         if len(chosen) > 1:
             given = ", ".join(f"`{name}={value}`" for name, value in chosen.items())
-            raise MisconfigurationException(
-                f"only one of {given} can be given; use one ModelCheckpoint for each"
-            )
+            raise MisconfigurationException(f"only one of {given} can be given; use one ModelCheckpoint for each")
 
 
 def _absolute(folder: str | os.PathLike[str]) -> str:

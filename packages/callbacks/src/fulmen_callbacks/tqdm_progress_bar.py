@@ -94,9 +94,7 @@ class TQDMProgressBar(ProgressBar):
     BAR_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}{postfix}]"
 
     def __init__(self, refresh_rate: int = 1, process_position: int = 0, leave: bool = False) -> None:
-        self._refresh_rate = (
-            max(refresh_rate, int(os.environ.get("TQDM_MINITERS", "0"))) if refresh_rate else 0
-        )
+        self._refresh_rate = max(refresh_rate, int(os.environ.get("TQDM_MINITERS", "0"))) if refresh_rate else 0
         self._process_position = process_position
         self._leave = leave
         self._enabled = True
@@ -368,9 +366,7 @@ class TQDMProgressBar(ProgressBar):
         dataloader_idx: int = 0,
     ) -> None:
         if dataloader_idx != self._loader_idx:
-            self._begin_loader(
-                "predict", self.predict_description, dataloader_idx, trainer.num_predict_batches
-            )
+            self._begin_loader("predict", self.predict_description, dataloader_idx, trainer.num_predict_batches)
         self._step("predict", batch_idx)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -105,9 +105,7 @@ class Callback:
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Run when a training epoch ends, after its validation."""
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Run before ``training_step``, with the batch on its device."""
 
     def on_train_batch_end(
@@ -124,9 +122,7 @@ class Callback:
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Run after ``loss.backward()``, before the optimizer steps."""
 
-    def on_before_optimizer_step(
-        self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
-    ) -> None:
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Run before the optimizer steps, with the gradients not yet clipped."""
 
     # ------------------------------------------------------------------------------------------ validation
@@ -228,14 +224,10 @@ class Callback:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take back what ``state_dict`` returned."""
 
-    def on_save_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add to or change a checkpoint before it is written."""
 
-    def on_load_checkpoint(
-        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Look at a checkpoint after it was read, before anything is restored from it."""
 
 
@@ -260,6 +252,5 @@ class ProgressBar(Callback):
 CALLBACK_HOOKS: tuple[str, ...] = tuple(
     name
     for name, value in vars(Callback).items()
-    if callable(value)
-    and (name.startswith("on_") or name in ("setup", "teardown", "state_dict", "load_state_dict"))
+    if callable(value) and (name.startswith("on_") or name in ("setup", "teardown", "state_dict", "load_state_dict"))
 )

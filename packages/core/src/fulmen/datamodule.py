@@ -51,9 +51,7 @@ class LightningDataModule(HyperparametersMixin):
 
     def predict_dataloader(self) -> Any:
         """Return the loader or loaders to predict on."""
-        raise NotImplementedError(
-            f"`{type(self).__name__}` must define `predict_dataloader` to be used with predict"
-        )
+        raise NotImplementedError(f"`{type(self).__name__}` must define `predict_dataloader` to be used with predict")
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Change a batch before it goes to the device."""

@@ -221,4 +221,3 @@ def last_checkpoints(callback: Checkpoint, trainer: Any) -> list[str]:
     if not found and callback.best_model_path:
         found = [callback.best_model_path]
     return found
-

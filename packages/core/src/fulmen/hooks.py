@@ -16,7 +16,6 @@ from fulmen.callback import CALLBACK_HOOKS, Callback
 from fulmen.errors import MisconfigurationException, nearest
 
 if TYPE_CHECKING:
-    from fulmen.datamodule import LightningDataModule
     from fulmen.module import LightningModule
 
 Hook = Callable[..., Any]
@@ -51,9 +50,7 @@ def bound(fn: Hook, count: int, *first: Any) -> Hook:
 
 
 #: How many arguments each hook takes beyond ``trainer`` and ``pl_module``.
-_ARGUMENT_COUNTS = {
-    name: len(inspect.signature(getattr(Callback, name)).parameters) - 3 for name in CALLBACK_HOOKS
-}
+_ARGUMENT_COUNTS = {name: len(inspect.signature(getattr(Callback, name)).parameters) - 3 for name in CALLBACK_HOOKS}
 
 
 class HookTable:
@@ -120,10 +117,26 @@ def _hook_names(base: type) -> tuple[str, ...]:
 
 #: Hooks of earlier versions of the field's API; ``legacy`` answers for them, they are no misspellings.
 _OLD_HOOKS = frozenset(
-    ("on_epoch_start", "on_epoch_end", "on_batch_start", "on_batch_end", "on_keyboard_interrupt", "on_hpc_save")
-    + ("on_hpc_load", "on_train_dataloader", "on_val_dataloader", "on_test_dataloader", "on_predict_dataloader")
-    + ("on_configure_sharded_model", "on_init_start", "on_init_end", "on_before_accelerator_backend_setup")
-    + ("on_gpu", "on_tpu", "on_pretrain_routine_start", "on_pretrain_routine_end", "on_load_state_dict")
+    [
+        "on_epoch_start",
+        "on_epoch_end",
+        "on_batch_start",
+        "on_batch_end",
+        "on_keyboard_interrupt",
+        "on_hpc_save",
+        "on_hpc_load",
+        "on_train_dataloader",
+        "on_val_dataloader",
+        "on_test_dataloader",
+        "on_predict_dataloader",
+        "on_configure_sharded_model",
+        "on_init_start",
+        "on_init_end",
+        "on_before_accelerator_backend_setup",
+        "on_pretrain_routine_start",
+        "on_pretrain_routine_end",
+        "on_load_state_dict",
+    ]
 )
 
 

@@ -31,8 +31,8 @@ _CONFIG_KEYS = tuple(field.name for field in fields(SchedulerConfig))
 _OPTIMIZER_KEYS = ("optimizer", "lr_scheduler", "monitor", "frequency")
 
 _ACCEPTED = (
-    "an optimizer, a list of them, (optimizers, schedulers), a dict with 'optimizer' and 'lr_scheduler', a list of such "
-    "dicts, or None"
+    "an optimizer, a list of them, (optimizers, schedulers), a dict with 'optimizer' and 'lr_scheduler', a list of "
+    "such dicts, or None"
 )
 
 
@@ -117,7 +117,7 @@ def _config(given: Any, monitor: str | None, automatic: bool) -> SchedulerConfig
     unknown = [key for key in settings if key not in _CONFIG_KEYS]
     if unknown:
         warnings.warn(
-            f"the scheduler's setting {unknown[0]!r}{nearest(unknown[0], _CONFIG_KEYS)} is not known and not looked at; "
+            f"the scheduler's setting {unknown[0]!r}{nearest(unknown[0], _CONFIG_KEYS)} is not known and ignored; "
             f"known are: {', '.join(_CONFIG_KEYS)}",
             stacklevel=5,
         )

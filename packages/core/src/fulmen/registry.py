@@ -67,9 +67,7 @@ def load(group: PluginGroup, name: str) -> type:
         )
     if len(offers[name]) > 1:
         owners = " and ".join(f"{_distribution(entry)} ({entry.value})" for entry in offers[name])
-        raise PluginError(
-            f"the {group.kind} {name!r} is offered by {owners}; uninstall one, or pass the class itself"
-        )
+        raise PluginError(f"the {group.kind} {name!r} is offered by {owners}; uninstall one, or pass the class itself")
     return _load(group, offers[name][0])
 
 
@@ -114,11 +112,7 @@ def check_interface(group: PluginGroup, plugin: type, owner: str) -> None:
             f"{plugin.__qualname__} of {owner} does not say for which interface it was written; add "
             f"`interface = {ours}` to the class (fulmen.{group.kind}.{constant} here is {ours})"
         )
-    if (
-        not isinstance(declared, tuple)
-        or len(declared) != 2
-        or not all(isinstance(part, int) for part in declared)
-    ):
+    if not isinstance(declared, tuple) or len(declared) != 2 or not all(isinstance(part, int) for part in declared):
         raise PluginError(
             f"{plugin.__qualname__} of {owner} declares `interface = {declared!r}`, which is no version; write it as "
             f"(major, minor), such as {ours} (fulmen.{group.kind}.{constant} here is {ours})"

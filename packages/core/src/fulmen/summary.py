@@ -19,9 +19,7 @@ class LayerSummary:
     name: str  #: its path from the model, such as ``encoder.0``
     type: str  #: its class's name
     num_parameters: int  #: its own and its children's, each counted once
-    is_trainable: (
-        bool | None
-    )  #: whether all, none or (``None``) some of its parameters are trained; True without any
+    is_trainable: bool | None  #: whether all, none or (``None``) some of its parameters are trained; True without any
     training: bool  #: its mode: ``train()`` or ``eval()``
 
 
@@ -156,10 +154,7 @@ def _state(layer: LayerSummary) -> str:
 
 def _aligned(rows: list[tuple[str, str, str, str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [
-        f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip()
-        for row in rows
-    ]
+    lines = [f"{row[0]:<{widths[0]}}  {row[1]:<{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip() for row in rows]
     rule = "-" * max(map(len, lines))
     return [lines[0], rule, *lines[1:], rule]
 

@@ -438,7 +438,6 @@ class Trainer:
         loop.run_validation = self._run_validation
         if checkpoint is not None:
             restore_training(self._parts(), checkpoint, path)
-        module.train()
         torch.set_grad_enabled(True)
         self._sanity_check(loop)
         loop.set_up()
@@ -552,7 +551,9 @@ class Trainer:
         if self._limits.val == 0:
             return None
         if has_step != source.is_defined:
-            there, missing = ("validation_step", "val_dataloader") if has_step else ("val_dataloader", "validation_step")
+            there, missing = (
+                ("validation_step", "val_dataloader") if has_step else ("val_dataloader", "validation_step")
+            )
             warnings.warn(
                 f"there is a `{there}` but no `{missing}`, so nothing is validated; define both or none", stacklevel=4
             )
@@ -1256,9 +1257,7 @@ def _split_datamodule(
     if isinstance(loaders, LightningDataModule):
         loaders, datamodule = None, loaders
     if datamodule is not None and (loaders is not None or further is not None):
-        raise MisconfigurationException(
-            "both dataloaders and a datamodule were passed; pass one of them"
-        )
+        raise MisconfigurationException("both dataloaders and a datamodule were passed; pass one of them")
     if datamodule is not None and not isinstance(datamodule, LightningDataModule):
         raise MisconfigurationException(
             f"`datamodule` must be a LightningDataModule, but is a {type(datamodule).__name__}"

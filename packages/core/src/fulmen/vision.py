@@ -1,9 +1,9 @@
 """torchvision, importable also where its wheel was built for another variant of torch.
 
-On Linux, torchvision's wheel on PyPI is built for CUDA. Beside a CPU-only torch its import stops at "operator
-torchvision::nms does not exist", although data sets, transforms, models and ``make_grid`` need no such operator.
-``from fulmen.vision import torchvision`` imports it there as well, without the operators that are missing. Let it be the
-first import of the program: other packages (torchmetrics, for one) import torchvision where they find it.
+On Linux, torchvision's wheel on PyPI is built for CUDA. Beside a CPU-only torch its import stops at
+"operator torchvision::nms does not exist", although data sets, transforms, models and ``make_grid`` do without it.
+``from fulmen.vision import torchvision`` imports it there as well, without the operators that are missing. Let it be
+the first import of the program: other packages (torchmetrics, for one) import torchvision where they find it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torchvision as torchvision  # type: ignore[import-untyped,unused-ignore]
+    pass
 
 
 def import_torchvision() -> ModuleType:
@@ -46,7 +46,7 @@ def import_torchvision() -> ModuleType:
             return lambda fn: fn
         return registers(op, *args, **kwargs)
 
-    torch.library.register_fake = register_if_there  # type: ignore[assignment]
+    torch.library.register_fake = register_if_there
     try:
         return importlib.import_module("torchvision")
     finally:

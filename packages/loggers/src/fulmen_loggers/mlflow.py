@@ -132,9 +132,7 @@ class MLFlowLogger(Logger):
             self._is_running = False
         self._client = client
 
-    def log_metrics(
-        self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None
-    ) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None) -> None:
         values = scalars(metrics, "")
         self.log_metric_batch([MetricPoint(values, step, time.time() if time_s is None else time_s)])
 
@@ -149,9 +147,7 @@ class MLFlowLogger(Logger):
         client = self._running_client()
         for start in range(0, len(metrics), _METRICS_PER_CALL):
             with _refusals():
-                client.log_batch(
-                    self._run, metrics=metrics[start : start + _METRICS_PER_CALL], synchronous=True
-                )
+                client.log_batch(self._run, metrics=metrics[start : start + _METRICS_PER_CALL], synchronous=True)
 
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace) -> None:
         client = self._running_client()
@@ -168,8 +164,7 @@ class MLFlowLogger(Logger):
                 if key not in self._changed_params:
                     self._changed_params.add(key)
                     _log.warning(
-                        "MLflow keeps the first value of a parameter: %r stays %r, and the new %r is the tag "
-                        "%r",
+                        "MLflow keeps the first value of a parameter: %r stays %r, and the new %r is the tag %r",
                         key,
                         self._params[key],
                         value,

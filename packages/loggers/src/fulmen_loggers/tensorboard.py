@@ -74,9 +74,7 @@ class TensorBoardLogger(FolderLogger):
     def open(self, run: RunInfo) -> None:
         self._writer = SummaryWriter(log_dir=self.log_dir, **self._kwargs)
 
-    def log_metrics(
-        self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None
-    ) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None) -> None:
         writer = self._open_writer
         # All are converted before one is written: a value that cannot be drawn leaves nothing half done.
         single = {key: scalar(key, value) for key, value in metrics.items() if not isinstance(value, Mapping)}
@@ -141,9 +139,7 @@ class TensorBoardLogger(FolderLogger):
         if any(picture.caption for picture in pictures):
             # TensorBoard has no caption of its own: a tag's description stays that of the first step for
             # ever.
-            captions = "\n".join(
-                f"{index}. {picture.caption or ''}" for index, picture in enumerate(pictures)
-            )
+            captions = "\n".join(f"{index}. {picture.caption or ''}" for index, picture in enumerate(pictures))
             self._open_writer.add_text(f"{key}/captions", captions, step)
 
     def log_text(self, key: str, text: str, step: int | None = None) -> None:

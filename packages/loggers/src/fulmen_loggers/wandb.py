@@ -117,9 +117,7 @@ class WandbLogger(Logger):
             self._adopt(current)
         self._open_run()
 
-    def log_metrics(
-        self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None
-    ) -> None:
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None) -> None:
         row: dict[str, Any] = scalars(metrics, self._prefix)
         if time_s is not None:
             row["_timestamp"] = time_s
@@ -128,9 +126,7 @@ class WandbLogger(Logger):
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace) -> None:
         self._open_run().config.update(plain_params(params), allow_val_change=True)
 
-    def log_image(
-        self, key: str, images: Sequence[Any], step: int | None = None, **kwargs: Sequence[Any]
-    ) -> None:
+    def log_image(self, key: str, images: Sequence[Any], step: int | None = None, **kwargs: Sequence[Any]) -> None:
         """Deliver pictures.
 
         Args:
@@ -186,15 +182,11 @@ class WandbLogger(Logger):
         kept = Path(run.dir).parent / "artifacts" / name
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, kept)
-        artifact = wandb.Artifact(
-            re.sub(r"[^\w.-]", "-", f"run-{run.id}-{name}", flags=re.ASCII), type="file"
-        )
+        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", f"run-{run.id}-{name}", flags=re.ASCII), type="file")
         artifact.add_file(str(kept), name=name, policy="immutable")
         run.log_artifact(artifact)
 
-    def watch(
-        self, model: Any, log: str | None = "gradients", log_freq: int = 100, log_graph: bool = True
-    ) -> None:
+    def watch(self, model: Any, log: str | None = "gradients", log_freq: int = 100, log_graph: bool = True) -> None:
         """Log histograms of the gradients, the parameters (``log="parameters"``) or ``"all"`` of a module.
 
         Args:
@@ -211,9 +203,7 @@ class WandbLogger(Logger):
             del self._open_runs[run.id]
             self._run = None
             try:
-                run.finish(
-                    exit_code=0 if status == "success" else 1
-                )  # nothing where the user has finished it
+                run.finish(exit_code=0 if status == "success" else 1)  # nothing where the user has finished it
             except ConnectionError:
                 # W&B's own process has died, and wandb would go on talking to it: the next run gets another.
                 with contextlib.suppress(Exception):

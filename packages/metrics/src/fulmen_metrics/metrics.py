@@ -115,18 +115,14 @@ class Metrics(nn.Module):
         self.key = key
         # Members that share one state (compute groups) cannot be logged and reset one by one.
         self._collections = nn.ModuleDict(
-            {
-                _slot(stage): torchmetrics.MetricCollection(made, compute_groups=False).clone()
-                for stage in _STAGES
-            }
+            {_slot(stage): torchmetrics.MetricCollection(made, compute_groups=False).clone() for stage in _STAGES}
         )
 
     def __getitem__(self, stage: str) -> torchmetrics.MetricCollection:
         """Return the metrics of a stage: ``"train"``, ``"val"`` or ``"test"``."""
         if stage not in _STAGES:
             raise MisconfigurationException(
-                f"`stage` must be one of {', '.join(map(repr, _STAGES))}, but is {stage!r}"
-                f"{nearest(stage, _STAGES)}"
+                f"`stage` must be one of {', '.join(map(repr, _STAGES))}, but is {stage!r}{nearest(stage, _STAGES)}"
             )
         collection: Any = self._collections[_slot(stage)]
         return collection  # type: ignore[no-any-return]
@@ -219,11 +215,7 @@ def _find(task: str, name: str) -> tuple[type, dict[str, Any]]:
     torchmetrics = _torchmetrics()
     prefix = _CLASS_PREFIX[task]
     package = torchmetrics.regression if task == "regression" else torchmetrics.classification
-    classes = {
-        _plain(cls_name[len(prefix) :]): cls_name
-        for cls_name in package.__all__
-        if cls_name.startswith(prefix)
-    }
+    classes = {_plain(cls_name[len(prefix) :]): cls_name for cls_name in package.__all__ if cls_name.startswith(prefix)}
     short, implied = _SHORT.get(_plain(name), (name, {}))
     cls_name = classes.get(_plain(short))
     if cls_name is None:

@@ -50,7 +50,7 @@ def load_module(
 
 def _accepted(cls: type, hparams: Mapping[str, Any], name: str | None) -> dict[str, Any]:
     """Return the hyper-parameters that ``__init__`` takes, by name or as the one argument they were saved from."""
-    parameters = inspect.signature(cls.__init__).parameters
+    parameters = inspect.signature(cls).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return dict(hparams)
     if name not in (None, "kwargs") and name in parameters:

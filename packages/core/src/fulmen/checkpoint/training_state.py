@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-
 from fulmen.callback import Callback
 from fulmen.checkpoint.format import LAYOUT_VERSION, VERSION_KEY, plain_state
 from fulmen.checkpoint.random_state import get_random_state

@@ -82,7 +82,12 @@ def deliver(folder: Path, specs: Sequence[str], timeout_s: float) -> int:
     status = str(ends[-1]) if ends else "interrupted"  # a killed process says nothing at its end
     loggers = [make_logger(spec, str(folder.parent.parent), folder) for spec in specs]
     run = Run(
-        folder, loggers, name=folder.parent.name, version=folder.name, finish_timeout_s=timeout_s, open_timeout_s=timeout_s
+        folder,
+        loggers,
+        name=folder.parent.name,
+        version=folder.name,
+        finish_timeout_s=timeout_s,
+        open_timeout_s=timeout_s,
     )
     try:
         late = run.finalize(status)

@@ -46,9 +46,7 @@ class CombinedLoader:
         Raises:
             TypeError: a loader has no length and the mode needs it.
         """
-        lengths = [
-            min(length_of(loader), limit) for loader, limit in zip(self.flattened, self.limits, strict=True)
-        ]
+        lengths = [min(length_of(loader), limit) for loader, limit in zip(self.flattened, self.limits, strict=True)]
         if not lengths:
             return 0
         total = min(lengths) if self.mode == "min_size" else max(lengths)

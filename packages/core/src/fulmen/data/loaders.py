@@ -119,7 +119,7 @@ def _explaining(iterator: Iterator[Any], name: str) -> Iterator[Any]:
         if not _is_of_collation(error):
             raise
         if isinstance(error, TypeError):
-            fix = "Turn the samples into tensors in the dataset (for pictures: transform=torchvision.transforms.ToTensor())"
+            fix = "Turn the samples into tensors in the dataset (pictures: transform=torchvision.transforms.ToTensor())"
         else:
             fix = "Give all samples the same size (crop, pad or resize them in the dataset)"
         raise MisconfigurationException(

@@ -43,17 +43,13 @@ class Precision:
     def __init__(self, precision: Any, device_type: str) -> None:
         name = _SPELLINGS.get(str(precision).lower()) if precision is not None else "32-true"
         if name is None:
-            raise MisconfigurationException(
-                f"`precision` must be one of {', '.join(_SPELLINGS)}, but is {precision!r}"
-            )
+            raise MisconfigurationException(f"`precision` must be one of {', '.join(_SPELLINGS)}, but is {precision!r}")
         self.name = name
         self.device_type = device_type
         self.weights_dtype: torch.dtype | None = _WEIGHTS.get(name)
         self._computes: torch.dtype | None = _COMPUTES.get(name)
         #: scales the loss in float16, whose gradients would underflow; ``None`` in every other precision
-        self.scaler: torch.amp.GradScaler | None = (
-            torch.amp.GradScaler(device_type) if name == "16-mixed" else None
-        )
+        self.scaler: torch.amp.GradScaler | None = torch.amp.GradScaler(device_type) if name == "16-mixed" else None
 
     @property
     def changes_inputs(self) -> bool:

@@ -2,6 +2,9 @@
 
 ``FitLoop.run`` is the whole of it; ``_run_epoch`` is the hot loop. What it calls was resolved before it starts: a hook
 that nobody overrides is not there, and nothing in it waits for a device.
+
+This file is longer than 400 lines because a newcomer should find all that decides what happens between two batches in
+one place.
 """
 
 from __future__ import annotations
@@ -122,7 +125,9 @@ class FitLoop:
                     "`CombinedLoader(mode='sequential')` cannot be trained on; use min_size, max_size or max_size_cycle"
                 )
             self.loader = combined
-            length = float("inf") if any(length_of(one) == float("inf") for one in combined.flattened) else len(combined)
+            length = (
+                float("inf") if any(length_of(one) == float("inf") for one in combined.flattened) else len(combined)
+            )
             self.max_batches = limited(length, self._limit, "limit_train_batches")
         self._choose_val_check_batch()
         if self.validation is not None and self.validation.combined is None:
@@ -176,10 +181,8 @@ class FitLoop:
                 progress.batch_in_epoch = 0
                 progress.inside_epoch = True
                 self._call("on_train_epoch_start")
-            elif self.validation is not None and self._validates_in(progress.epoch):
-                # A checkpoint of `on_train_batch_end` was written before the validation that was due then.
-                if progress.batch_in_epoch and self._validation_is_due(progress.batch_in_epoch >= self.max_batches):
-                    self._validate(frees_gradients=False)
+            elif self._left_out_a_validation():
+                self._validate(frees_gradients=False)
             iterator = self._iterator_of_epoch()
             self._resuming_inside_epoch = False
             self._run_epoch(iterator)
@@ -340,6 +343,13 @@ class FitLoop:
         across_epochs = self._schedule.check_val_every_n_epoch is None
         count = progress.batches if across_epochs else progress.batch_in_epoch
         return count % self.val_check_batch == 0
+
+    def _left_out_a_validation(self) -> bool:
+        """Whether the checkpoint that is resumed from was written just before a validation, in a batch's last hook."""
+        progress = self._progress
+        if self.validation is None or not progress.batch_in_epoch or not self._validates_in(progress.epoch):
+            return False
+        return self._validation_is_due(progress.batch_in_epoch >= self.max_batches)
 
     def _validate(self, frees_gradients: bool) -> None:
         validation = self.validation

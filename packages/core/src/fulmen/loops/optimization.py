@@ -17,12 +17,12 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import LBFGS, Optimizer
 
 from fulmen.errors import MisconfigurationException
+from fulmen.hardware.precision import Precision
 from fulmen.hooks import HookTable, is_overridden, taking
 from fulmen.module import LightningModule, require_scalar_loss
 from fulmen.optimizers import LightningOptimizer
 from fulmen.options import Clipping
 from fulmen.progress import Progress
-from fulmen.hardware.precision import Precision
 from fulmen.results import Results, Scope
 
 
@@ -146,7 +146,7 @@ class Optimization:
             wrapper = module._optimizer_wrappers[0]
             module.optimizer_step(self._progress.epoch, batch_idx, wrapper, closure_with_hooks)
         else:
-            optimizer.step(closure_with_hooks)
+            optimizer.step(closure_with_hooks)  # type: ignore[arg-type]
         self._progress.global_step += 1
         if not outputs:
             raise MisconfigurationException(
@@ -171,8 +171,8 @@ class Optimization:
         if isinstance(output, Mapping):
             if "loss" not in output:
                 raise MisconfigurationException(
-                    f"`training_step` returned a dict without 'loss' (its keys: {', '.join(map(str, output))}); add the "
-                    "loss under that key"
+                    f"`training_step` returned a dict without 'loss' (its keys: {', '.join(map(str, output))}); add "
+                    "the loss under that key"
                 )
             loss = output["loss"]
         else:
@@ -212,7 +212,7 @@ class Optimization:
             self._results.scope = self._results.scope_of("backward")
             self._module.backward(loss)
         else:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         if self._after_backward_hooks:
             self._call(self._after_backward_hooks)
 
@@ -299,7 +299,7 @@ class Optimization:
     def _step_in_hook(self, optimizer: Optimizer, closure: Callable[[], Any] | None) -> Any:
         """Step inside a user's ``optimizer_step`` hook."""
         if self._precision.scaler is None:
-            return optimizer.step(closure) if closure is not None else optimizer.step()  # type: ignore[arg-type]
+            return optimizer.step(closure) if closure is not None else optimizer.step()
         if closure is not None:
             closure()
         self._precision.step(optimizer)
@@ -333,9 +333,7 @@ def clip_gradients(optimizer: Optimizer, value: float | None, algorithm: str | N
     elif algorithm in (None, "norm"):
         clip_grad_norm_(parameters, value)
     else:
-        raise MisconfigurationException(
-            f"`gradient_clip_algorithm` must be 'norm' or 'value', but is {algorithm!r}"
-        )
+        raise MisconfigurationException(f"`gradient_clip_algorithm` must be 'norm' or 'value', but is {algorithm!r}")
 
 
 def _inside(precision: Precision, step: Callable[..., Any]) -> Callable[..., Any]:

@@ -158,9 +158,7 @@ class CallbackConformance(Conformance):
     def test_every_hook_has_the_name_of_one(self) -> None:
         for name in _own_methods(type(self._make())):
             if name.startswith("on_"):
-                assert name in CALLBACK_HOOKS, (
-                    f"{name} is not a hook, so it never runs{nearest(name, CALLBACK_HOOKS)}"
-                )
+                assert name in CALLBACK_HOOKS, f"{name} is not a hook, so it never runs{nearest(name, CALLBACK_HOOKS)}"
 
     def test_hooks_ask_for_no_more_than_they_get(self) -> None:
         callback = self._make()
@@ -209,9 +207,7 @@ class CallbackConformance(Conformance):
         if another is None:
             pytest.skip("`make_another` is not supplied: it returns a callback with other arguments")
         if callback.state_dict() or another.state_dict():
-            assert callback.state_key != another.state_key, (
-                "give `state_key` the arguments that tell them apart"
-            )
+            assert callback.state_key != another.state_key, "give `state_key` the arguments that tell them apart"
         self._trainer(tmp_path, callback, another).fit(TinyClassifier())
 
     # -------------------------------------------------------------------------------------- not being felt

@@ -75,9 +75,7 @@ class ReadBack:
     """What the service has of one run, under the keys that were logged."""
 
     points: Points  #: key -> (step, value) in the order in which the service has them
-    hparams: Mapping[str, Any] = field(
-        default_factory=dict
-    )  #: nested, or flat with keys such as ``optimizer/lr``
+    hparams: Mapping[str, Any] = field(default_factory=dict)  #: nested, or flat with keys such as ``optimizer/lr``
     images: Sequence[StoredImage] = ()
     texts: Sequence[tuple[str, int, str]] = ()  #: key, step, words
     tables: Sequence[StoredTable] = ()
@@ -119,9 +117,7 @@ class LoggerConformance(Conformance):
     def test_declares_the_interface_it_was_written_for(self, tmp_path: Path) -> None:
         check_interface(LOGGERS, type(self._logger(tmp_path)), "this package")
 
-    def test_is_made_without_a_service_and_without_files(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_made_without_a_service_and_without_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*args: object) -> None:
             raise AssertionError("the logger connected to something before it was opened")
 
@@ -174,9 +170,7 @@ class LoggerConformance(Conformance):
         second.log_metrics({"loss": 13.0}, step=3)
         second.shut("success")
         self._assert_points(tmp_path / "first", first, {"loss": [(0, 1.0), (1, 2.0), (2, 3.0)]})
-        self._assert_points(
-            tmp_path / "second", second, {"loss": [(0, 10.0), (1, 11.0), (2, 12.0), (3, 13.0)]}
-        )
+        self._assert_points(tmp_path / "second", second, {"loss": [(0, 10.0), (1, 11.0), (2, 12.0), (3, 13.0)]})
 
     def test_a_closed_logger_continues_its_run(self, tmp_path: Path) -> None:
         """Core closes and opens a logger whose service has trouble."""
@@ -241,9 +235,7 @@ class LoggerConformance(Conformance):
         logger.log_metrics({}, step=3)
         logger.log_metrics({"a": 5.0}, step=4)
         logger.shut("success")
-        self._assert_points(
-            tmp_path, logger, {"a": [(0, 1.0), (1, 3.0), (4, 5.0)], "b": [(1, 2.0)], "c": [(2, 4.0)]}
-        )
+        self._assert_points(tmp_path, logger, {"a": [(0, 1.0), (1, 3.0), (4, 5.0)], "b": [(1, 2.0)], "c": [(2, 4.0)]})
 
     def test_a_step_need_not_be_given(self, tmp_path: Path) -> None:
         logger = self._logger(tmp_path)
@@ -420,9 +412,7 @@ class LoggerConformance(Conformance):
         ]
         assert [image.caption or None for image in stored] == ["first ü", "second", None]
         np.testing.assert_array_equal(_pixels(stored[0].png)[:, :, :3], color)
-        np.testing.assert_array_equal(
-            _pixels(stored[1].png)[:, :, :1], [[[0], [51], [102], [153], [204], [255]]]
-        )
+        np.testing.assert_array_equal(_pixels(stored[1].png)[:, :, :1], [[[0], [51], [102], [153], [204], [255]]])
         np.testing.assert_array_equal(_pixels(stored[2].png)[:, :, :3], np.zeros((7, 6, 3)))
 
     def test_text(self, tmp_path: Path) -> None:
@@ -519,9 +509,7 @@ class LoggerConformance(Conformance):
         assert [(table.key, table.step, list(table.columns)) for table in stored.tables] == (
             [("table", 3, ["a"])] if isinstance(logger, LogsTables) else []
         )
-        assert dict(stored.artifacts) == (
-            {"notes.txt": b"a file"} if isinstance(logger, LogsArtifacts) else {}
-        )
+        assert dict(stored.artifacts) == ({"notes.txt": b"a file"} if isinstance(logger, LogsArtifacts) else {})
 
     # ------------------------------------------------------------------------------------------------ helpers
 
@@ -529,9 +517,7 @@ class LoggerConformance(Conformance):
         folder.mkdir(parents=True, exist_ok=True)
         make: Any = getattr(self, "make", None)
         if make is None:
-            raise TypeError(
-                f"{type(self).__name__} needs `def make(self, folder)`, which returns a new logger"
-            )
+            raise TypeError(f"{type(self).__name__} needs `def make(self, folder)`, which returns a new logger")
         logger: Logger = make(folder)
         return logger
 
@@ -545,9 +531,7 @@ class LoggerConformance(Conformance):
             steps, expected_steps = [step for step, _ in stored[key]], [step for step, _ in series]
             assert steps == expected_steps, f"{key!r} has the steps {steps}, not {expected_steps}"
             values, expected_values = [value for _, value in stored[key]], [value for _, value in series]
-            assert values == pytest.approx(
-                expected_values, rel=self.relative_tolerance, abs=0, nan_ok=True
-            ), key
+            assert values == pytest.approx(expected_values, rel=self.relative_tolerance, abs=0, nan_ok=True), key
         extra = {key for key in stored if key not in expected and key not in self.own_points}
         assert not extra, f"there are points that nobody logged: {sorted(extra)}"
 
@@ -592,16 +576,12 @@ def _pixels(png: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
     assert depth == 8, "the stored picture does not have 8 bits a channel"
     channels = {0: 1, 2: 3, 4: 2, 6: 4}[color_type]
     lines = np.frombuffer(zlib.decompress(data), np.uint8).reshape(height, 1 + width * channels)
-    rows = np.zeros(
-        (height + 1, (width + 1) * channels), np.int64
-    )  # a row and a pixel of zeros before the first
+    rows = np.zeros((height + 1, (width + 1) * channels), np.int64)  # a row and a pixel of zeros before the first
     for y in range(height):
         kind_of_filter, above = int(lines[y, 0]), rows[y]
         for x in range(width * channels):
             left, up, corner = rows[y + 1, x], above[x + channels], above[x]
-            by_distance = sorted(
-                (abs(int(n) - int(left + up - corner)), i) for i, n in enumerate((left, up, corner))
-            )
+            by_distance = sorted((abs(int(n) - int(left + up - corner)), i) for i, n in enumerate((left, up, corner)))
             guess = (0, left, up, (left + up) // 2, (left, up, corner)[by_distance[0][1]])[kind_of_filter]
             rows[y + 1, x + channels] = (int(lines[y, 1 + x]) + int(guess)) % 256
     return rows[1:, channels:].reshape(height, width, channels).astype(np.uint8)

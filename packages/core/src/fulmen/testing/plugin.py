@@ -13,9 +13,7 @@ import pytest
 pytest.register_assert_rewrite("fulmen.testing.callback_conformance", "fulmen.testing.logger_conformance")
 
 
-def pytest_pycollect_makeitem(
-    collector: pytest.Module | pytest.Class, name: str, obj: object
-) -> pytest.Class | None:
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> pytest.Class | None:
     """Collect subclasses of ``Conformance`` that supply ``make``; the kits themselves are no tests."""
     kit = sys.modules.get("fulmen.testing.conformance")
     if kit is None or not inspect.isclass(obj) or not issubclass(obj, kit.Conformance):

@@ -92,9 +92,7 @@ class Delivery:
         self._save_every_s = save_every_s
         self._cursor_path = cursor_path
         cls = type(logger)
-        self._cursor = Cursor.load(cursor_path, f"{cls.__module__}.{cls.__qualname__}").within(
-            journal, window.end
-        )
+        self._cursor = Cursor.load(cursor_path, f"{cls.__module__}.{cls.__qualname__}").within(journal, window.end)
         self._service = Service(
             logger,
             self._name,
@@ -253,9 +251,7 @@ class Delivery:
         return records
 
     def _report_damage(self, damage: Damage) -> None:
-        self._say_once(
-            f"does not get the record at byte {damage.offset} of {self._journal}, which is damaged"
-        )
+        self._say_once(f"does not get the record at byte {damage.offset} of {self._journal}, which is damaged")
 
     def _deliver(self, records: Sequence[Record]) -> None:
         def goes_into_a_batch(record: Record) -> bool:
@@ -310,9 +306,7 @@ class Delivery:
         if kind == "hparams":
             return lambda: logger.log_hyperparams(data["params"])
         if kind == "image":
-            return lambda: logger.log_image(
-                data["key"], [self._media.image(kept) for kept in data["images"]], step
-            )
+            return lambda: logger.log_image(data["key"], [self._media.image(kept) for kept in data["images"]], step)
         if kind == "text":
             return lambda: logger.log_text(data["key"], data["text"], step)
         if kind == "table":

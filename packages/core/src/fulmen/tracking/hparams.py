@@ -25,7 +25,5 @@ class HparamsFile:
         """Add hyper-parameters and replace the file, so that a reader never sees half of it."""
         self._params.update(params)
         temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        temporary.write_text(
-            yaml.safe_dump(self._params, sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        temporary.write_text(yaml.safe_dump(self._params, sort_keys=False, allow_unicode=True), encoding="utf-8")
         os.replace(temporary, self._path)

@@ -116,9 +116,7 @@ class Journal:
         if os.getpid() != self._pid:
             return
         if self._closed:
-            _log.warning(
-                "a record of kind %r came after %s was closed; it is not kept", entry.kind, self.path
-            )
+            _log.warning("a record of kind %r came after %s was closed; it is not kept", entry.kind, self.path)
             return
         self._queue.put(entry)
 
@@ -287,9 +285,7 @@ class Journal:
     def _end(self) -> None:
         self._lost += len(self._unwritten) + len(self._stalled)
         if self._failed_at_s is not None:
-            _log.warning(
-                "the run's journal could not be written to its end (%s); %s", self.path, self._losses()
-            )
+            _log.warning("the run's journal could not be written to its end (%s); %s", self.path, self._losses())
         os.close(self._descriptor)
         self._closed_file = True
 

@@ -59,9 +59,7 @@ class Damage:
         return f"line {self.line} at byte {self.offset} ({self.size} bytes): {self.reason}"
 
 
-def encode(
-    n: int, time_s: float, kind: str, step: int | None, data: Mapping[str, Any], only: str | None
-) -> bytes:
+def encode(n: int, time_s: float, kind: str, step: int | None, data: Mapping[str, Any], only: str | None) -> bytes:
     """Return the line of a record, with its checksum and line end.
 
     Raises:

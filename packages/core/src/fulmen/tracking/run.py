@@ -79,8 +79,7 @@ class Run:
             self._journal = Journal(self.folder / "journal.jsonl")
         except OSError as error:
             raise MisconfigurationException(
-                f"the run's folder {self.folder} cannot be written: {error}; choose another "
-                "`default_root_dir`"
+                f"the run's folder {self.folder} cannot be written: {error}; choose another `default_root_dir`"
             ) from error
         window = Window(self._journal.first)
         info = RunInfo(self.folder, name, version)
@@ -182,9 +181,7 @@ class Run:
         """
         captions = kwargs.pop("caption", captions)
         self._say_unused("log_image", kwargs)
-        pictures = (
-            list(images) if isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4 else [images]
-        )
+        pictures = list(images) if isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4 else [images]
         words = [None] * len(pictures) if captions is None else list(captions)
         if len(words) != len(pictures):
             raise MisconfigurationException(

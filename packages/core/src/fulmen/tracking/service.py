@@ -141,9 +141,7 @@ class Service:
                 return
             error = self._open_error
         if error is None:
-            raise LoggerError(
-                f"{self.name} was not open within {timeout_s:g} s; its records stay in {self._keeps}"
-            )
+            raise LoggerError(f"{self.name} was not open within {timeout_s:g} s; its records stay in {self._keeps}")
         raise LoggerError(
             f"{self.name} could not be opened: {describe(error)}; its records stay in {self._keeps}"
         ) from error
