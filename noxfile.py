@@ -38,7 +38,7 @@ TEST_NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "core": (("core[testing]",), ("torchvision",)),
     "loggers": (("loggers[mlflow,tensorboard,wandb]", "core[testing]"), ()),
     "callbacks": (("callbacks[rich]", "core[testing]", "loggers[mlflow,tensorboard,wandb]"), ()),
-    "metrics": (("metrics", "core[testing]"), ()),
+    "metrics": (("metrics", "core[testing]"), ("scikit-learn>=1.5",)),
 }
 
 nox.needs_version = ">=2025.5.1"

@@ -126,9 +126,10 @@ class Logger(ABC):
     # ------------------------------------------------------------------------------ what an author writes
 
     def open(self, run: RunInfo) -> None:
-        """Connect to the service and start or continue a run there; called once, on the delivery thread.
+        """Connect to the service and start or continue a run there; called on the delivery thread.
 
-        Raise anything if the service cannot be reached: core tries again and training goes on meanwhile.
+        Raise anything if the service cannot be reached: core tries again and training goes on meanwhile. After several
+        failed deliveries in a row core closes the logger and opens it again, with ``run.resume_id``.
         """
 
     @abstractmethod
@@ -151,7 +152,7 @@ class Logger(ABC):
         ``"interrupted"``; more may follow in the same run."""
 
     def close(self, status: str) -> None:
-        """Release the service; called once, last."""
+        """Release the service; called last, and before core opens the logger anew."""
 
     # ---------------------------------------------------------------------------------- what users read
 
@@ -185,6 +186,11 @@ class Logger(ABC):
         """The SDK's own object, open and ready to be used."""
         self.ensure_open()
         return None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a run is on that records what this logger gets, and keeps the run's ``hparams.yaml``."""
+        return self._recorder is not None
 
     # ------------------------------------------------------------------------------------------- for core
 

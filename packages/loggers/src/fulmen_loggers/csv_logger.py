@@ -134,7 +134,8 @@ class CSVLogger(FolderLogger):
 
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace) -> None:
         self.hparams.update(plain_params(params))
-        write_hparams_file(self.log_dir, self.hparams)
+        if not self.is_recorded:  # a run keeps the file itself
+            write_hparams_file(self.log_dir, self.hparams)
 
     def save(self) -> None:
         if self._file is not None:

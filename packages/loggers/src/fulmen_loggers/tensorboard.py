@@ -102,7 +102,8 @@ class TensorBoardLogger(FolderLogger):
             step: the step of ``metrics``.
         """
         self.hparams.update(plain_params(params))
-        write_hparams_file(self.log_dir, self.hparams)
+        if not self.is_recorded:  # a run keeps the file itself
+            write_hparams_file(self.log_dir, self.hparams)
         if metrics is None:
             metrics = {"hp_metric": -1.0} if self._default_hp_metric else {}
         elif not isinstance(metrics, Mapping):
