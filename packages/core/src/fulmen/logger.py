@@ -38,6 +38,7 @@ class Recorder(Protocol):
 
     def is_delivering(self) -> bool:
         """Return whether the calling thread is the one that talks to the service."""
+        ...
 
     def wait_until_open(self, logger: Logger) -> None:
         """Wait until the delivery thread has opened ``logger``; raise ``LoggerError`` where it could not."""
@@ -96,7 +97,7 @@ def _recorded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(method)
     def call(self: Logger, *args: Any, **kwargs: Any) -> Any:
-        recorder = self._recorder
+        recorder = self._recorder  # pyright: ignore[reportPrivateUsage]
         if recorder is None:
             self.ensure_open()
             return method(self, *args, **kwargs)

@@ -114,23 +114,24 @@ def _of_dict(returned: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
 
 def _config(given: Any, monitor: str | None, automatic: bool) -> SchedulerConfig:
     settings: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"scheduler": given}
+    scheduler = settings.get("scheduler")
+    if scheduler is None:
+        raise MisconfigurationException(
+            f"the scheduler's dict must hold the scheduler as 'scheduler', but has only: {', '.join(settings)}"
+        )
+    has_methods = all(callable(getattr(scheduler, name, None)) for name in ("step", "state_dict"))
+    if isinstance(scheduler, type) or not has_methods:
+        raise MisconfigurationException(
+            f"a scheduler needs the methods `step` and `state_dict`, but `configure_optimizers` returned "
+            f"{scheduler!r:.80}, a {type(scheduler).__name__}; return one of torch.optim.lr_scheduler, or a class of "
+            "your own with them"
+        )
     unknown = [key for key in settings if key not in _CONFIG_KEYS]
     if unknown:
         warnings.warn(
             f"the scheduler's setting {unknown[0]!r}{nearest(unknown[0], _CONFIG_KEYS)} is not known and ignored; "
             f"known are: {', '.join(_CONFIG_KEYS)}",
             stacklevel=5,
-        )
-    scheduler = settings.get("scheduler")
-    if scheduler is None:
-        raise MisconfigurationException(
-            f"the scheduler's dict must hold the scheduler as 'scheduler', but has only: {', '.join(settings)}"
-        )
-    if not callable(getattr(scheduler, "step", None)) or not callable(getattr(scheduler, "state_dict", None)):
-        raise MisconfigurationException(
-            f"a scheduler needs the methods `step` and `state_dict`, but `configure_optimizers` returned "
-            f"{scheduler!r:.80}, a {type(scheduler).__name__}; return one of torch.optim.lr_scheduler, or a class of "
-            "your own with them"
         )
     settings = {key: value for key, value in settings.items() if key in _CONFIG_KEYS}
     if isinstance(scheduler, ReduceLROnPlateau):

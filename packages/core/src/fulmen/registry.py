@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-
 from fulmen.callback import CALLBACK_INTERFACE, Callback
 from fulmen.errors import MissingPackageError, PluginError, nearest
 from fulmen.logger import LOGGER_INTERFACE, Logger
@@ -112,13 +109,16 @@ def check_interface(group: PluginGroup, plugin: type, owner: str) -> None:
             f"{plugin.__qualname__} of {owner} does not say for which interface it was written; add "
             f"`interface = {ours}` to the class (fulmen.{group.kind}.{constant} here is {ours})"
         )
-    if not isinstance(declared, tuple) or len(declared) != 2 or not all(isinstance(part, int) for part in declared):
+    try:
+        major, minor = declared
+        fits = major == ours[0] and minor <= ours[1]
+    except (TypeError, ValueError):
         raise PluginError(
             f"{plugin.__qualname__} of {owner} declares `interface = {declared!r}`, which is no version; write it as "
             f"(major, minor), such as {ours} (fulmen.{group.kind}.{constant} here is {ours})"
-        )
-    if declared[0] != ours[0] or declared[1] > ours[1]:
-        fix = f"upgrade {owner}" if declared[0] < ours[0] else "upgrade fulmen-core"
+        ) from None
+    if not fits:
+        fix = f"upgrade {owner}" if major < ours[0] else "upgrade fulmen-core"
         raise PluginError(
             f"{plugin.__qualname__} of {owner} was written for version {declared} of the {group.kind} interface, but "
             f"fulmen-core here has {ours}; {fix}"
@@ -162,6 +162,9 @@ def _missing_module(entry: EntryPoint, owner: str, module: str) -> str:
 
 def _extra_that_installs(entry: EntryPoint, module: str) -> str | None:
     """Return ``distribution[extra]`` for the extra of the plug-in's distribution that brings ``module``."""
+    from packaging.requirements import InvalidRequirement, Requirement  # only for a message
+    from packaging.utils import canonicalize_name
+
     if entry.dist is None:
         return None
     for line in entry.dist.requires or ():

@@ -202,8 +202,8 @@ class Slot:
             if isinstance(reduced, (int, float, np.number)):
                 return _as_tensor(float(reduced))
             raise MisconfigurationException(
-                f"`reduce_fx` of `self.log({self.key!r}, ...)` returned {_describe(reduced)}; it must make one number "
-                "the stacked values"
+                f"`reduce_fx` of `self.log({self.key!r}, ...)` returned {_describe(reduced)}; it must make one "
+                "number of the stacked values"
             )
         total = self.total
         if self.reduce == "mean":
@@ -317,8 +317,8 @@ class Results:
             reduce = by_function.get(reduce, reduce)
         if "/dataloader_idx_" in name and arguments[5]:
             raise MisconfigurationException(
-                f"`self.log({name!r}, ...)`: the loader's number is added to the name; log {name.partition('/')[0]!r} "
-                "pass add_dataloader_idx=False"
+                f"`self.log({name!r}, ...)`: the loader's number is added to the name; log "
+                f"{name.partition('/')[0]!r}, or pass add_dataloader_idx=False"
             )
         if isinstance(value, Tensor) and not value.is_floating_point() and on_epoch:
             warnings.warn(

@@ -13,7 +13,6 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
 
-import fsspec
 import numpy as np
 import torch
 
@@ -37,6 +36,8 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]
         CheckpointError: it cannot be written; the message names path and cause.
     """
     if is_url(path):
+        import fsspec  # only where a URL is used; its import takes as long as half of ours
+
         with fsspec.open(os.fspath(path), "wb") as file:
             torch.save(dict(checkpoint), file)
         return
@@ -64,6 +65,8 @@ def read_checkpoint(
     """
     local = os.fspath(path)
     if is_url(path):
+        import fsspec
+
         with fsspec.open(local, "rb") as file:
             return _load(file, local, map_location, weights_only)
     if not os.path.isfile(local):

@@ -7,8 +7,6 @@ import os
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import yaml
-
 from fulmen.checkpoint.format import read_checkpoint
 from fulmen.checkpoint.training_state import load_weights
 from fulmen.errors import MisconfigurationException
@@ -30,6 +28,8 @@ def load_module(
     checkpoint = read_checkpoint(path, "cpu" if map_location is None else map_location, weights_only)
     hparams = dict(checkpoint.get("hyper_parameters", {}))
     if hparams_file is not None:
+        import yaml  # only where it is used, for the sake of `import fulmen`
+
         with open(hparams_file, encoding="utf-8") as file:
             hparams.update(yaml.safe_load(file) or {})
     hparams.pop("_instantiator", None)  # names code to import; never followed
