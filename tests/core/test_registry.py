@@ -213,7 +213,7 @@ def beep(install: Install, interface: str) -> type:
         ("(1,)", r"declares `interface = \(1,\)`, which is no version; write it as \(major, minor\)"),
         ("'1.0'", "declares `interface = '1.0'`, which is no version"),
         ("('1', '0')", "which is no version"),
-        ("[1, 0]", "which is no version"),
+        ("3", "declares `interface = 3`, which is no version"),
         ("None", "does not say for which interface it was written; add `interface = .1, 0.` to the class"),
     ],
 )

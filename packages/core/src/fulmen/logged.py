@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fulmen.logger import Recorder
 from fulmen.progress import Progress
-from fulmen.results import Results, as_tensors, to_float
+from fulmen.results import Results, as_tensors, to_number
 
 
 class LoggedMetrics:
@@ -62,7 +61,7 @@ class LoggedMetrics:
         """Key -> number: what the progress bar shows; reading waits for the device."""
         if self.active is not None:
             self._progress_bar.update(self.active.for_progress_bar(self.inside_batches, self.dataloader_idx))
-        return {key: to_float(value) for key, value in self._progress_bar.items()}
+        return {key: to_number(value) for key, value in self._progress_bar.items()}
 
     def collect(self, results: Results, on_step: bool, dataloader_idx: int | None = None) -> dict[str, Any]:
         """Keep the newest values of a loop, before it resets or another one takes over; return the loggers' part."""
@@ -96,38 +95,19 @@ class LoggedMetrics:
         self._logged.update(values)
         values = dict(values)
         if "step" in values:
-            step = int(to_float(values.pop("step")))
+            step = int(to_number(values.pop("step")))
         values.setdefault("epoch", self._progress.epoch)
-        self.recorder.log_metrics(_on_host(values), step)
+        self.recorder.log_metrics(_numbers_later(values), step)
 
     def send_evaluation_step(self, values: Mapping[str, Any], step: int) -> None:
         """Send the values of one evaluation batch, whose x-axis counts the batches of its loader."""
         self._logged.update(values)
         if values and self.recorder is not None:
-            self.recorder.log_metrics(_on_host(dict(values)), step)
+            self.recorder.log_metrics(_numbers_later(dict(values)), step)
 
 
-def _on_host(values: dict[str, Any]) -> Callable[[], Mapping[str, Any]]:
-    """Return a function that gives values as numbers; whoever calls it waits for the device, this thread does not."""
-    on_device = {
-        key: value for key, value in values.items() if isinstance(value, Tensor) and value.device.type != "cpu"
-    }
-    if not on_device:
-        return lambda: {key: to_float(value) for key, value in values.items()}
-    stacked = torch.stack(list(on_device.values()))  # one copy for all of them
-    if stacked.device.type != "cuda":
-        return lambda: {**_numbers(values, on_device), **dict(zip(on_device, stacked.tolist(), strict=True))}
-    host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
-    host.copy_(stacked, non_blocking=True)
-    copied = torch.cuda.Event()
-    copied.record()
-
-    def wait_and_read() -> Mapping[str, Any]:
-        copied.synchronize()
-        return {**_numbers(values, on_device), **dict(zip(on_device, host.tolist(), strict=True))}
-
-    return wait_and_read
-
-
-def _numbers(values: Mapping[str, Any], without: Mapping[str, Any]) -> dict[str, float]:
-    return {key: to_float(value) for key, value in values.items() if key not in without}
+def _numbers_later(values: dict[str, Any]) -> Mapping[str, Any] | Callable[[], Mapping[str, Any]]:
+    """Return values such that this thread neither waits for a device nor converts numbers."""
+    if any(isinstance(value, Tensor) and value.device.type != "cpu" for value in values.values()):
+        return values  # the run starts one copy to the host for all of them
+    return lambda: {key: to_number(value) for key, value in values.items()}

@@ -111,14 +111,14 @@ def check_interface(group: PluginGroup, plugin: type, owner: str) -> None:
         )
     try:
         major, minor = declared
-        fits = major == ours[0] and minor <= ours[1]
+        older, fits = major < ours[0], major == ours[0] and minor <= ours[1]
     except (TypeError, ValueError):
         raise PluginError(
             f"{plugin.__qualname__} of {owner} declares `interface = {declared!r}`, which is no version; write it as "
             f"(major, minor), such as {ours} (fulmen.{group.kind}.{constant} here is {ours})"
         ) from None
     if not fits:
-        fix = f"upgrade {owner}" if major < ours[0] else "upgrade fulmen-core"
+        fix = f"upgrade {owner}" if older else "upgrade fulmen-core"
         raise PluginError(
             f"{plugin.__qualname__} of {owner} was written for version {declared} of the {group.kind} interface, but "
             f"fulmen-core here has {ours}; {fix}"

@@ -448,11 +448,11 @@ def _size_of_first_tensor(batch: Any) -> int | None:
     return None
 
 
-def to_float(value: Any) -> float:
+def to_number(value: Any) -> float:
     """Return a logged value as a number; a tensor on the CPU costs no dispatch."""
     if isinstance(value, Tensor):
         return float(value.numpy()) if value.device.type == "cpu" else float(value)
-    return float(value)
+    return value if type(value) is int else float(value)
 
 
 def _as_tensor(value: Any) -> Tensor:

@@ -14,11 +14,13 @@ from fulmen.media import plain
 
 
 def scalar(key: str, value: Any) -> float:
-    """Return a number, a numpy scalar or a tensor of one element as a float.
+    """Return a number, a numpy scalar or a tensor of one element as a float; whole numbers stay whole.
 
     Raises:
         TypeError: the value is none of these, so no tracker can draw it.
     """
+    if type(value) is int:
+        return value
     if not isinstance(value, (str, bytes)):
         try:
             return float(value)

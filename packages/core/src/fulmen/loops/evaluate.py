@@ -19,7 +19,7 @@ from fulmen.data.preparation import Prepare
 from fulmen.hooks import HookTable, is_overridden, taking
 from fulmen.logged import LoggedMetrics
 from fulmen.module import LightningModule
-from fulmen.results import Results, to_float
+from fulmen.results import Results, to_number
 
 
 class EvaluationLoop:
@@ -111,7 +111,7 @@ class EvaluationLoop:
         logged.inside_batches, logged.dataloader_idx = False, None
         self._call(f"on_{stage}_epoch_end")
         of_epoch = logged.collect(results, on_step=False) if log else {}
-        numbers = {key: to_float(value) for key, value in of_epoch.items()}
+        numbers = {key: to_number(value) for key, value in of_epoch.items()}
         for output in outputs:
             output.update(numbers)
         if log:
@@ -179,7 +179,7 @@ class EvaluationLoop:
             return {}
         self._logged.inside_batches = False
         of_loader: Mapping[str, Any] = self._logged.collect(self.results, on_step=False, dataloader_idx=dataloader_idx)
-        return {key: to_float(value) for key, value in of_loader.items()}
+        return {key: to_number(value) for key, value in of_loader.items()}
 
     def _call(self, hook: str) -> None:
         self.results.scope = self.results.scope_of(hook)
