@@ -329,19 +329,23 @@ def test_no_validation_loaders_means_no_validation() -> None:
     assert len(model.seen) == 1
 
 
+ROW = torch.ones(3)
+
+
 class Picture:
     """Stands in for a PIL image: torch's collation knows no such type."""
 
 
-@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
-    ("samples", "message"),
+    ("samples", "message", "workers"),
     [
-        ([(Picture(), 0)] * 2, "found <class '.*Picture'>. Turn the samples into tensors"),
-        ([torch.ones(3), torch.ones(4)], r"got \[3\] at entry 0 and \[4\] at entry 1. Give all samples the same size"),
-        ([[1], [1, 2]], "should be of equal size. Give all samples the same size"),
+        ([(Picture(), 0)] * 2, "found <class '.*Picture'>. Turn the samples into tensors", 0),
+        ([(Picture(), 0)] * 2, "found <class '.*Picture'>. Turn the samples into tensors", 1),
+        ([ROW, torch.ones(4)], r"got \[3\] at entry 0 and \[4\] at entry 1. Give all samples the same size", 0),
+        ([ROW, torch.ones(4)], r"got \[3\] at entry 0 and \[4\] at entry 1. Give all samples the same size", 1),
+        ([[1], [1, 2]], "should be of equal size. Give all samples the same size", 0),
     ],
-    ids=["picture", "sizes", "lengths"],
+    ids=["picture", "picture in a worker", "sizes", "sizes in a worker", "lengths"],
 )
 def test_samples_that_make_no_batch_are_explained(samples: list[Any], message: str, workers: int) -> None:
     loader: Any = DataLoader(samples, batch_size=2, num_workers=workers)  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import types
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fulmen.callback import CALLBACK_HOOKS, Callback
@@ -40,7 +40,13 @@ def taking(fn: Hook, count: int) -> Hook:
     accepted = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
     if accepted >= count:
         return fn
-    return lambda *args: fn(*args[:accepted])
+    narrow: dict[int, Hook] = {  # a fixed number of names is quicker than slicing the arguments in every call
+        0: lambda *_: fn(),
+        1: lambda a, *_: fn(a),
+        2: lambda a, b, *_: fn(a, b),
+        3: lambda a, b, c, *_: fn(a, b, c),
+    }
+    return narrow.get(accepted, lambda *args: fn(*args[:accepted]))
 
 
 def bound(fn: Hook, count: int, *first: Any) -> Hook:
@@ -141,17 +147,20 @@ _OLD_HOOKS = frozenset(
 
 
 def _check_names(instance: object, base: type, prefix: str, known: Sequence[str]) -> None:
-    for cls in type(instance).__mro__:
-        if cls is base or cls in base.__mro__:
-            break
-        for name, value in vars(cls).items():
+    owners = itertools.takewhile(lambda cls: cls is not base and cls not in base.__mro__, type(instance).__mro__)
+    methods: list[tuple[str, Mapping[str, Any]]] = [(cls.__name__, vars(cls)) for cls in owners]
+    methods.append((type(instance).__name__, getattr(instance, "__dict__", {})))  # set on the object
+    for owner, attributes in methods:
+        for name, value in attributes.items():
             if not name.startswith(prefix) or name in known or name in _OLD_HOOKS:
+                continue
+            if not isinstance(value, (staticmethod, classmethod)) and not callable(value):
                 continue
             # A method that is nearly a hook is a misspelling; one that is far from every hook is the user's own.
             meant = nearest(name, known)
-            if isinstance(value, types.FunctionType) and meant and _looks_alike(name, known):
+            if meant and _looks_alike(name, known):
                 raise MisconfigurationException(
-                    f"`{cls.__name__}.{name}` is not a hook and would never run{meant}; rename it, or give it a name "
+                    f"`{owner}.{name}` is not a hook and would never run{meant}; rename it, or give it a name "
                     f"that does not start with {prefix!r} if it is your own"
                 )
 

@@ -24,6 +24,9 @@ from fulmen.metric import Metric, step_value
 
 Reduction = Literal["mean", "sum", "min", "max"] | Callable[[Tensor], Any]
 
+#: Formats in which values are kept; others become the default one.
+_KEPT_DTYPES = (torch.float32, torch.float64)
+
 #: Values of one key that wait to be added up; bounds memory where log boundaries are far apart.
 _MOST_PENDING = 512
 
@@ -129,11 +132,11 @@ class Slot:
         if isinstance(value, Tensor):
             if value.numel() != 1:
                 raise _not_a_scalar(self.key, value)
-            value = value.detach().clone()  # the user may change theirs in place after logging it
-            if value.dtype not in (torch.float32, torch.float64):
-                value = value.to(_default_dtype())
-            if value.dim():
-                value = value.reshape(())
+            # A copy, for the user may change theirs in place after logging it.
+            if type(value) is Tensor and value.is_cpu and value.dtype is torch.float32:
+                value = value.data.numpy().item()  # a third quicker than a clone, and quicker to add up
+            else:
+                value = _own_copy(value)
         elif not isinstance(value, (float, int)):
             if isinstance(value, Metric):
                 self._add_metric(value)
@@ -146,7 +149,10 @@ class Slot:
         if self.on_epoch:
             self.pending.append(value)
             if self.reduce == "mean":
-                self.weights.append(self.results.batch_size() if batch_size is None else batch_size)
+                if batch_size is None:
+                    results = self.results
+                    batch_size = results.known_batch_size or results.batch_size()
+                self.weights.append(batch_size)
             if len(self.pending) >= _MOST_PENDING:
                 self.fold()
 
@@ -154,7 +160,8 @@ class Slot:
         self.metric = metric
         self.is_fresh = True
         if self.on_step:
-            self.last = _own_copy(step_value(metric))
+            value = step_value(metric)
+            self.last = _own_copy(value) if isinstance(value, Tensor) and value.numel() == 1 else None
 
     def fold(self) -> None:
         """Add up what is pending, without waiting for a device."""
@@ -165,16 +172,16 @@ class Slot:
             self.total = [*(self.total or ()), *(_as_tensor(value) for value in pending)]
             return
         values: Any
-        tensors = [value for value in pending if isinstance(value, Tensor)]
-        if any(value.device.type != "cpu" for value in tensors):
-            device = next(value.device for value in tensors if value.device.type != "cpu")
+        devices = {value.device for value in pending if isinstance(value, Tensor)}
+        device = next((device for device in devices if device.type != "cpu"), None)
+        if device is not None:
             values = torch.stack([_as_tensor(value).to(device) for value in pending])
             self.total = _fold_on_device(self.reduce, self.total, values, weights)
         else:
-            if len(tensors) == len(pending):
-                values = torch.stack(tensors).numpy()
-            else:
+            if devices:
                 values = torch.stack([_as_tensor(value) for value in pending]).numpy()
+            else:
+                values = np.array(pending, dtype=_default_numpy_dtype())
             self.total = _fold_on_host(self.reduce, self.total, values, weights)
         self.weight += sum(weights)
 
@@ -464,11 +471,14 @@ def as_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
     return {key: _as_tensor(value) for key, value in values.items()}
 
 
-def _own_copy(value: Any) -> Tensor | None:
-    """Return a metric's value apart from its state, which it may reset in place; ``None`` if it is no number."""
-    if not isinstance(value, Tensor) or value.numel() != 1:
-        return None
-    return value.detach().clone().reshape(())
+def _own_copy(value: Tensor) -> Tensor:
+    """Return a one-element tensor apart from the one that its owner may change in place, in a format that is kept."""
+    value = value.detach().clone().reshape(())
+    return value if value.dtype in _KEPT_DTYPES else value.to(_default_dtype())
+
+
+def _default_numpy_dtype() -> type[np.floating[Any]]:
+    return np.float64 if _default_dtype() is torch.float64 else np.float32
 
 
 def _default_dtype() -> torch.dtype:

@@ -83,8 +83,12 @@ class TensorBoardLogger(FolderLogger):
             for key, values in metrics.items()
             if isinstance(values, Mapping)
         }
-        for key, value in single.items():
-            writer.add_scalar(with_prefix(self._prefix, key), value, step, time_s)
+        if single:
+            # One event for all: `SummaryWriter.add_scalar` makes an event of its own for each, which takes far longer.
+            values = [
+                Summary.Value(tag=with_prefix(self._prefix, key), simple_value=value) for key, value in single.items()
+            ]
+            self._add_summary(Summary(value=values), step, time_s)
         for key, values in groups.items():
             writer.add_scalars(with_prefix(self._prefix, key), values, step, time_s)
 
@@ -222,9 +226,9 @@ class TensorBoardLogger(FolderLogger):
         self._are_hparams_due = False
         self._shown_hparams = set(self.hparams)
 
-    def _add_summary(self, summary: Summary, step: int | None) -> None:
+    def _add_summary(self, summary: Summary, step: int | None, time_s: float | None = None) -> None:
         file_writer: Any = self._open_writer.file_writer  # torch's types know only its first value, None
-        file_writer.add_summary(summary, step)
+        file_writer.add_summary(summary, step, time_s)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_writer": None}
