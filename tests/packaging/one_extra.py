@@ -11,11 +11,15 @@ import sys
 
 # The module of each SDK, and the extras that bring it. Some arrive as a requirement of another SDK.
 SDK_COMES_WITH = {
+    "comet_ml": {"comet"},
+    "jsonargparse": {"cli"},
     "mlflow": {"mlflow", "mlflow-skinny"},
-    "rich": {"rich"},
+    "neptune_scale": {"neptune-scale"},
+    "rich": {"comet", "rich"},
     "tensorboard": {"tensorboard"},
     "torchmetrics": {"metrics"},
     "torchvision": {"vision"},
+    "trackio": {"trackio"},
     "wandb": {"wandb"},
 }
 # What an extra lets a user import.
@@ -29,6 +33,11 @@ ADAPTERS = {
         "fulmen.metrics:Metrics",
     ],
     "rich": ["rich.progress:Progress"],
+    "cli": ["jsonargparse:ArgumentParser"],
+    "comet": ["comet_ml:OfflineExperiment"],
+    "neptune-scale": ["neptune_scale:Run"],
+    "report": ["plotly.graph_objects:Figure"],
+    "trackio": ["trackio:init"],
     "vision": ["fulmen.vision:torchvision", "torchvision.datasets:MNIST"],
 }
 # Each logger's class and the SDK it needs, which is also the name of the extra.

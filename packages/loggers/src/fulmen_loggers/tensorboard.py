@@ -85,10 +85,10 @@ class TensorBoardLogger(FolderLogger):
         }
         if single:
             # One event for all: `SummaryWriter.add_scalar` makes an event of its own for each, which takes far longer.
-            values = [
+            points = [
                 Summary.Value(tag=with_prefix(self._prefix, key), simple_value=value) for key, value in single.items()
             ]
-            self._add_summary(Summary(value=values), step, time_s)
+            self._add_summary(Summary(value=points), step, time_s)
         for key, values in groups.items():
             writer.add_scalars(with_prefix(self._prefix, key), values, step, time_s)
 
