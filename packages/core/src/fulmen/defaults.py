@@ -211,13 +211,25 @@ def is_early_stopping(callback: Callback) -> bool:
     return any(cls.__name__ == "EarlyStopping" for cls in type(callback).__mro__)
 
 
-def last_checkpoints(callback: Checkpoint, trainer: Any) -> list[str]:
-    """Return the paths that ``ckpt_path="last"`` may stand for, the best guess first."""
-    found = [path for path in (callback.last_model_path,) if path and os.path.exists(path)]
-    folder = getattr(callback, "dirpath", None)
-    if not found and folder and os.path.isdir(folder):
-        files = sorted(Path(folder).glob("*.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)
-        found = [str(path) for path in files if path.stem.startswith("last")] or [str(path) for path in files]
-    if not found and callback.best_model_path:
-        found = [callback.best_model_path]
-    return found
+def last_checkpoint(callbacks: Sequence[Checkpoint], root: Path) -> str | None:
+    """Return the path that ``ckpt_path="last"`` stands for, ``None`` where nothing was saved yet.
+
+    It is the newest file of this trainer's callbacks; in a new process, the newest in the folders that they were given;
+    else the newest that an earlier run left below ``root``, so that a program that was killed and is started again goes
+    on.
+
+    Args:
+        callbacks: those that save.
+        root: the folder in which runs lie, each with its ``checkpoints``.
+    """
+    told = [Path(path) for one in callbacks for path in (one.last_model_path, one.best_model_path) if path]
+    folders = [Path(folder) for one in callbacks if (folder := getattr(one, "dirpath", None))]
+    places = (
+        [path for path in told if path.is_file()],
+        [path for folder in folders for path in folder.glob("*.ckpt")],
+        [*root.glob("*/checkpoints/*.ckpt"), *root.glob("checkpoints/*.ckpt")],
+    )
+    for found in places:
+        if found:
+            return str(max(found, key=lambda path: path.stat().st_mtime_ns))
+    return None

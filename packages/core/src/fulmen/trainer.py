@@ -52,6 +52,7 @@ from fulmen.optimizers import SchedulerConfig, parse_optimizers
 from fulmen.options import Clipping, Debugging, Limits, Schedule, from_environment
 from fulmen.progress import Progress
 from fulmen.results import Results
+from fulmen.rank import rank_zero_info
 from fulmen.results_table import print_results
 from fulmen.seed import isolate_rng
 from fulmen.state import RunningStage, TrainerFn, TrainerState, TrainerStatus
@@ -671,9 +672,16 @@ class Trainer:
             if own is not None:
                 self._folder = Path(own.log_dir)
             else:
-                root = Path(self._default_root_dir, "lightning_logs")
+                root = self._runs_folder()
                 self._folder = root / f"version_{allocate_version(root)}"
         return self._folder
+
+    def _runs_folder(self) -> Path:
+        """Return the folder in which this run lies beside others."""
+        own = next((logger for logger in self._loggers if isinstance(logger, FolderLogger)), None)
+        if own is not None:
+            return Path(own.root_dir)
+        return Path(self._default_root_dir, "lightning_logs" if self._loggers else "")
 
     def _run_name(self) -> str:
         names = [str(logger.name) for logger in self._loggers if logger.name]
@@ -752,11 +760,12 @@ class Trainer:
             return path
         checkpoints = self.checkpoint_callbacks
         if path == "best":
-            found = [callback.best_model_path for callback in checkpoints if callback.best_model_path]
+            found = next((callback.best_model_path for callback in checkpoints if callback.best_model_path), None)
         else:
-            found = [path for callback in checkpoints for path in defaults.last_checkpoints(callback, self)]
+            found = defaults.last_checkpoint(checkpoints, self._runs_folder())
         if found:
-            return found[0]
+            rank_zero_info("continuing from %s" if path == "last" else "using the weights of %s", found)
+            return found
         if path == "last" and self.state.fn is TrainerFn.FITTING:
             warnings.warn(
                 "`ckpt_path='last'`: no checkpoint was found, so training starts from the beginning", stacklevel=5
