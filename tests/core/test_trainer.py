@@ -532,3 +532,96 @@ def test_a_module_that_was_fitted_can_be_copied_and_pickled() -> None:
         assert torch.equal(twin.layer.weight, model.layer.weight)
         with pytest.raises(RuntimeError, match="not attached to a Trainer"):
             _ = twin.trainer
+
+
+# ------------------------------------------------------------------------------------------ odd data and hooks
+
+
+def test_a_batch_of_none_is_skipped_and_said() -> None:
+    class Drops(Model):
+        def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+            self.seen.append(f"end {outputs is None}")
+
+    model = Drops()
+    with pytest.warns(UserWarning, match="gave None in place of a batch; it is skipped"):
+        fit(model, train=[torch.ones(2, 4), None, torch.ones(2, 4)], max_epochs=1, limit_val_batches=0)
+    assert model.seen == ["train", "end False", "end True", "train", "end False"]
+
+
+class Picture:
+    """What default_collate cannot put together."""
+
+
+@pytest.mark.parametrize("entry", ["predict", "fit", "validate"])
+def test_samples_that_cannot_be_collated_are_explained_everywhere(entry: str) -> None:
+    pictures = DataLoader([(Picture(), 1)] * 4)  # type: ignore[arg-type,var-annotated]
+    trainer = fulmen.Trainer(**QUIET, max_epochs=1)
+    with pytest.raises(MisconfigurationException, match="cannot make a batch of its samples"):
+        if entry == "predict":
+            trainer.predict(Model(), pictures)
+        elif entry == "fit":
+            trainer.fit(Model(), {"a": pictures, "b": loader()}, loader(1))
+        else:
+            trainer.validate(Model(), pictures)
+
+
+def test_loaders_that_give_nothing_are_said() -> None:
+    empty = DataLoader(torch.ones(0, 4))
+    with pytest.raises(MisconfigurationException, match="`train_dataloader` has no batches"):
+        fit(train=fulmen.data.combined.CombinedLoader({"a": empty, "b": loader()}, "min_size"))
+    with pytest.raises(MisconfigurationException, match="`train_dataloader` gave no batch in epoch 0"):
+        fit(train=iter(()))
+
+
+def test_a_generator_trains_one_epoch_and_ends_with_a_word() -> None:
+    batches = (torch.ones(2, 4) for _ in range(3))
+    with pytest.warns(UserWarning, match="gave no batch in epoch 1.*training ends here"):
+        trainer, _ = fit(train=batches, max_epochs=9)
+    assert trainer.global_step == 3
+
+
+def test_the_shortest_loader_beside_an_endless_one_counts_the_batches() -> None:
+    endless = DataLoader(Endless(), batch_size=2)
+
+    class Pairs(Model):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch[0], batch_idx)
+
+    combined = fulmen.data.combined.CombinedLoader([loader(4), endless], "min_size")
+    trainer, _ = fit(Pairs(), train=combined, max_epochs=1)
+    assert (trainer.num_training_batches, trainer.global_step) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("hook", "entry"),
+    [
+        ("predict_step", "predict"),
+        ("on_fit_end", "fit"),
+        ("train_dataloader", "fit"),
+        ("on_before_batch_transfer", "fit"),
+        ("on_save_checkpoint", "fit"),
+    ],
+)
+def test_a_hook_that_cannot_log_is_named(hook: str, entry: str) -> None:
+    def logs(self: Any, *args: Any) -> Any:
+        self.log("x", 1.0)
+        return loader() if hook == "train_dataloader" else args[0] if args else None
+
+    def saves(self: Any) -> None:
+        self.trainer.save_checkpoint("memory://a.ckpt")
+
+    model = type("Logs", (Model,), {hook: logs, "on_train_epoch_end": saves})()
+    trainer = fulmen.Trainer(**QUIET, max_epochs=1, limit_val_batches=0)
+    with pytest.raises(MisconfigurationException, match=f"cannot be used in `{hook}`"):
+        if entry == "predict":
+            trainer.predict(model, loader())
+        else:
+            trainer.fit(model, None if hook == "train_dataloader" else loader())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [({"callbacks": 3}, "`callbacks` must be"), ({}, "`ckpt_path` must be")]
+)
+def test_arguments_of_a_wrong_kind_are_said(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(MisconfigurationException, match=words):
+        fulmen.Trainer(**QUIET, **arguments).fit(Model(), loader(), loader(), ckpt_path=3)  # type: ignore[arg-type]

@@ -159,7 +159,9 @@ def companions(loggers: Sequence[Logger], folder: Path) -> list[Logger]:
 def make_callbacks(option: dict[str, Any], debugging: Debugging) -> list[Callback]:
     """Return the user's callbacks and those that every run has, in the order in which they run."""
     given = option["callbacks"]
-    given = [] if given is None else [given] if isinstance(given, (str, Callback)) else list(given)
+    given = [] if given is None else [given] if isinstance(given, (str, Callback)) else given
+    if not isinstance(given, Iterable):
+        raise MisconfigurationException(f"`callbacks` must be a callback or a list of them, but is {given!r:.80}")
     callbacks = [load(CALLBACKS, one)() if isinstance(one, str) else one for one in given]
     for one in callbacks:
         if not isinstance(one, Callback):

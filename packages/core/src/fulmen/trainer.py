@@ -51,8 +51,8 @@ from fulmen.module import LightningModule
 from fulmen.optimizers import SchedulerConfig, parse_optimizers
 from fulmen.options import Clipping, Debugging, Limits, Schedule, from_environment
 from fulmen.progress import Progress
-from fulmen.results import Results
 from fulmen.rank import rank_zero_info
+from fulmen.results import Results
 from fulmen.results_table import print_results
 from fulmen.seed import isolate_rng
 from fulmen.state import RunningStage, TrainerFn, TrainerState, TrainerStatus
@@ -726,8 +726,14 @@ class Trainer:
             raise MisconfigurationException("`save_checkpoint` was called before fit; there is no model to save yet")
         # What the checkpoint counts as logged must be on disk first: a resumed run relies on it.
         self.recorder.sync()
+        results = self._module._results
+        scope = results.scope if results is not None else None
+        if results is not None:
+            results.scope = results.scope_of("on_save_checkpoint")
         epoch_random_state = self._fit_loop.epoch_random_state if self._fit_loop is not None else None
         checkpoint = collect(self._parts(), bool(weights_only), epoch_random_state, self.recorder.position())
+        if results is not None and scope is not None:
+            results.scope = scope
         write_checkpoint(checkpoint, filepath)
 
     def _parts(self) -> RunParts:
@@ -755,6 +761,8 @@ class Trainer:
         """Return the path that ``"best"`` and ``"last"`` stand for; other paths as they are."""
         if ckpt_path is None:
             return None
+        if not isinstance(ckpt_path, (str, os.PathLike)):
+            raise MisconfigurationException(f"`ckpt_path` must be a path, 'best' or 'last', but is {ckpt_path!r}")
         path = os.fspath(ckpt_path)
         if path not in ("best", "last"):
             return path

@@ -66,6 +66,7 @@ class EvaluationLoop:
 
     def set_up(self) -> None:
         """Ask for the loaders, check them, and count their batches."""
+        self.results.scope = self.results.scope_of(self.source.name)
         loaders = self.source.request()
         combined = combine(loaders, "sequential")
         self.combined = combined
@@ -133,6 +134,7 @@ class EvaluationLoop:
         outputs: list[dict[str, float]] = []
         for dataloader_idx, loader in self._loaders(combined):
             scope_idx = dataloader_idx if several else None
+            transfer_scope = results.scope_of("on_before_batch_transfer")
             start_scope = results.scope_of(f"on_{stage}_batch_start", scope_idx)
             step_scope = results.scope_of(f"{stage}_step", scope_idx)
             end_scope = results.scope_of(f"on_{stage}_batch_end", scope_idx)
@@ -143,6 +145,7 @@ class EvaluationLoop:
             batch_idx = -1
             for batch_idx, batch in enumerate(loader):
                 if prepare is not None:
+                    results.scope = transfer_scope
                     batch = prepare(batch, dataloader_idx)
                 results.batch = batch
                 results.known_batch_size = None
@@ -167,7 +170,7 @@ class EvaluationLoop:
     def _loaders(self, combined: CombinedLoader) -> Iterator[tuple[int, Iterable[Any]]]:
         """Yield each loader's number and its batches, no more than its limit; loaders combined in parallel are one."""
         if combined.mode != "sequential":
-            yield 0, (batch for batch, _, _ in combined)
+            yield 0, batches((batch for batch, _, _ in combined), self.source.name)
             return
         for dataloader_idx, (loader, limit) in enumerate(zip(combined.flattened, combined.limits, strict=True)):
             if limit > 0:

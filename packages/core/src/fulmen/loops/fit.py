@@ -10,6 +10,7 @@ one place.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -104,12 +105,15 @@ class FitLoop:
         self.epoch_random_state: dict[str, Any] | None = None
         self._resuming_inside_epoch = False
         self._ended_early = False
+        self._warned_of_none = False
+        self._ran_dry = False
         self._started_s = self._last_validation_s = time.monotonic()
 
     # ------------------------------------------------------------------------------------------- set-up
 
     def set_up(self) -> None:
         """Ask for the training loader, check it, and count its batches."""
+        self._results.scope = self._results.scope_of(self._source.name)
         loaders = self._source.request()
         if self._debugging.overfit_batches:
             loaders = without_shuffle(loaders)
@@ -124,11 +128,10 @@ class FitLoop:
                 raise MisconfigurationException(
                     "`CombinedLoader(mode='sequential')` cannot be trained on; use min_size, max_size or max_size_cycle"
                 )
+            if self._limit != 0:
+                check_not_empty(combined, self._source.name)
             self.loader = combined
-            length = (
-                float("inf") if any(length_of(one) == float("inf") for one in combined.flattened) else len(combined)
-            )
-            self.max_batches = limited(length, self._limit, "limit_train_batches")
+            self.max_batches = limited(length_of(combined), self._limit, "limit_train_batches")
         self._choose_val_check_batch()
         if self.validation is not None and self.validation.combined is None:
             self.validation.set_up()
@@ -187,6 +190,9 @@ class FitLoop:
             self._resuming_inside_epoch = False
             self._run_epoch(iterator)
             del iterator  # ends the loader's workers
+            if progress.batch_in_epoch == 0 and not self._ended_early:
+                self._ran_dry = True
+                self._explain_empty_epoch()
 
             progress.inside_epoch = False
             progress.epochs_trained += 1
@@ -204,6 +210,7 @@ class FitLoop:
             self._reload_if_due()
         logged.active = None
         self._call("on_train_end")
+        results.scope = results.scope_of("on_fit_end")
 
     def _run_epoch(self, iterator: Iterator[tuple[Any, bool]]) -> None:
         """Train on the batches of one epoch."""
@@ -216,6 +223,7 @@ class FitLoop:
         )
         start_hooks, end_hooks = self._hooks.on_train_batch_start, self._hooks.on_train_batch_end
         start_scope, end_scope = results.scope_of("on_train_batch_start"), results.scope_of("on_train_batch_end")
+        transfer_scope = results.scope_of("on_before_batch_transfer")
         prepare, optimization = self._prepare, self._optimization
         run_batch = optimization.choose()
         log_every = logged.every_n_steps if logged.recorder is not None else 0
@@ -231,16 +239,17 @@ class FitLoop:
         for batch, is_last in iterator:
             self.is_last_batch = is_last
             if prepare is not None:
+                results.scope = transfer_scope
                 batch = prepare(batch, 0)
             results.batch = batch
             results.known_batch_size = None
-            if start_hooks:
+            if start_hooks and batch is not None:
                 results.scope = start_scope
                 if any([hook(batch, batch_idx) == -1 for hook in start_hooks]):  # noqa: C419  every hook must run
                     self._ended_early = True
                     break
             stepping = is_last or optimization.accumulate == 1 or (batch_idx + 1) % optimization.accumulate == 0
-            outputs = run_batch(batch, batch_idx, stepping)
+            outputs = run_batch(batch, batch_idx, stepping) if batch is not None else self._skip_batch()
 
             batch_idx += 1
             progress.batches += 1
@@ -278,12 +287,30 @@ class FitLoop:
                     break
         results.begin_batch(None)
 
+    def _explain_empty_epoch(self) -> None:
+        text = (
+            f"`{self._source.name}` gave no batch in epoch {self._progress.epoch}; a generator or iterator can be gone "
+            "through once only: pass a DataLoader, or another iterable that starts anew for each epoch"
+        )
+        if self._progress.batches == 0:
+            raise MisconfigurationException(text)
+        warnings.warn(f"{text}; training ends here", stacklevel=2)
+
+    def _skip_batch(self) -> None:
+        """Train on nothing, for a loader that gave ``None``, as one does whose samples were all dropped."""
+        if not self._warned_of_none:
+            self._warned_of_none = True
+            warnings.warn(
+                f"`{self._source.name}` gave None in place of a batch; it is skipped: ignore this if it is meant",
+                stacklevel=2,
+            )
+
     # --------------------------------------------------------------------------------------------- data
 
     def _new_iterator(self) -> Iterator[Any]:
         self.epoch_random_state = get_random_state()
         if isinstance(self.loader, CombinedLoader):
-            return iter(batch for batch, _, _ in self.loader)
+            return batches((batch for batch, _, _ in self.loader), self._source.name)
         return batches(self.loader, self._source.name)
 
     def _iterator_of_epoch(self) -> Iterator[tuple[Any, bool]]:
@@ -319,7 +346,7 @@ class FitLoop:
             return True
         if progress.epochs_trained >= schedule.max_epochs >= 0:
             return True
-        return self._state.should_stop and self._may_stop()
+        return self._ran_dry or (self._state.should_stop and self._may_stop())
 
     def _may_stop(self) -> bool:
         """Whether the minimums are met, so that ``should_stop`` counts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fulmen.data.combined import CombinedLoader, length_of
-from fulmen.data.loaders import LoaderSource, check_not_empty, combine, limited
+from fulmen.data.loaders import LoaderSource, batches, check_not_empty, combine, limited
 from fulmen.data.preparation import Prepare
 from fulmen.hooks import HookTable
 from fulmen.loops.evaluate import evaluation_step
@@ -66,13 +66,15 @@ class PredictionLoop:
         combined.limits = self.max_batches
         several = combined.mode == "sequential" and len(combined.flattened) > 1
         hooks, prepare, module = self._hooks, self._prepare, self._module
-        module.__dict__["_results"] = Results(training=False)
+        results = Results(training=False)
+        results.scope = results.scope_of("predict_step")  # in which nothing can be logged, which its name says
+        module.__dict__["_results"] = results
         step = evaluation_step(module.predict_step, "predict_step", several)
         module.on_predict_model_eval()
         self._call("on_predict_start")
         self._call("on_predict_epoch_start")
         predictions: list[list[Any]] = [[] for _ in combined.flattened]
-        for batch, batch_idx, dataloader_idx in combined:
+        for batch, batch_idx, dataloader_idx in batches(combined, self.source.name):
             self.batch_idx, self.dataloader_idx = batch_idx, dataloader_idx
             if prepare is not None:
                 batch = prepare(batch, dataloader_idx)
