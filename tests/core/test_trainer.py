@@ -556,13 +556,13 @@ class Picture:
 def test_samples_that_cannot_be_collated_are_explained_everywhere(entry: str) -> None:
     pictures = DataLoader([(Picture(), 1)] * 4)  # type: ignore[arg-type,var-annotated]
     trainer = fulmen.Trainer(**QUIET, max_epochs=1)
+    run = {
+        "predict": lambda: trainer.predict(Model(), pictures),
+        "fit": lambda: trainer.fit(Model(), {"a": pictures, "b": loader()}, loader(1)),
+        "validate": lambda: trainer.validate(Model(), pictures),
+    }[entry]
     with pytest.raises(MisconfigurationException, match="cannot make a batch of its samples"):
-        if entry == "predict":
-            trainer.predict(Model(), pictures)
-        elif entry == "fit":
-            trainer.fit(Model(), {"a": pictures, "b": loader()}, loader(1))
-        else:
-            trainer.validate(Model(), pictures)
+        run()
 
 
 def test_loaders_that_give_nothing_are_said() -> None:
@@ -612,11 +612,9 @@ def test_a_hook_that_cannot_log_is_named(hook: str, entry: str) -> None:
 
     model = type("Logs", (Model,), {hook: logs, "on_train_epoch_end": saves})()
     trainer = fulmen.Trainer(**QUIET, max_epochs=1, limit_val_batches=0)
+    run = trainer.predict if entry == "predict" else trainer.fit
     with pytest.raises(MisconfigurationException, match=f"cannot be used in `{hook}`"):
-        if entry == "predict":
-            trainer.predict(model, loader())
-        else:
-            trainer.fit(model, None if hook == "train_dataloader" else loader())
+        run(model, None if hook == "train_dataloader" else loader())
 
 
 @pytest.mark.parametrize(

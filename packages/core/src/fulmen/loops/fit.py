@@ -249,7 +249,9 @@ class FitLoop:
                     self._ended_early = True
                     break
             stepping = is_last or optimization.accumulate == 1 or (batch_idx + 1) % optimization.accumulate == 0
-            outputs = run_batch(batch, batch_idx, stepping) if batch is not None else self._skip_batch()
+            outputs = run_batch(batch, batch_idx, stepping) if batch is not None else None
+            if batch is None:
+                self._say_skipped()
 
             batch_idx += 1
             progress.batches += 1
@@ -296,8 +298,8 @@ class FitLoop:
             raise MisconfigurationException(text)
         warnings.warn(f"{text}; training ends here", stacklevel=2)
 
-    def _skip_batch(self) -> None:
-        """Train on nothing, for a loader that gave ``None``, as one does whose samples were all dropped."""
+    def _say_skipped(self) -> None:
+        """Say once that a loader gave ``None``, as one does whose samples were all dropped."""
         if not self._warned_of_none:
             self._warned_of_none = True
             warnings.warn(
