@@ -165,6 +165,14 @@ class Trainer:
         **unknown: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
+        self._resume_from: Any = None
+        if unknown:
+            from fulmen import legacy
+
+            modern, unknown = legacy.modern_arguments(unknown)
+            self._resume_from = modern.pop("resume_from", None)
+            given["callbacks"] = [*_as_list(callbacks), *modern.pop("further_callbacks", ())] or None
+            given.update(modern)
         if unknown:
             name = next(iter(unknown))
             raise MisconfigurationException(
@@ -258,7 +266,8 @@ class Trainer:
         train_dataloaders, datamodule = _split_datamodule(train_dataloaders, datamodule, val_dataloaders)
         with self._entry(TrainerFn.FITTING, model, datamodule):
             self._check_can_fit(train_dataloaders)
-            self._fit(train_dataloaders, val_dataloaders, ckpt_path, weights_only)
+            path = self._resume_from if ckpt_path is None else ckpt_path
+            self._fit(train_dataloaders, val_dataloaders, path, weights_only)
 
     def validate(
         self,
@@ -626,9 +635,10 @@ class Trainer:
 
     def _add_callbacks_of(self, module: LightningModule) -> None:
         """Take the module's own callbacks; one of a type that is there already takes its place."""
-        own = module.configure_callbacks()
-        own = list(own) if isinstance(own, (list, tuple)) else [own]
-        types = {type(callback) for callback in own}
+        from fulmen import legacy
+
+        own = [*_as_list(module.configure_callbacks()), *legacy.callbacks_for(module)]
+        types = {legacy.OldHooks, *(type(callback) for callback in own)}
         kept = [callback for callback in self._callbacks if type(callback) not in types]
         self._callbacks = sorted([*kept, *own], key=lambda callback: callback.run_order)
 
@@ -1265,6 +1275,10 @@ class Trainer:
 
 
 _NO_RUN = NoRun()
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _split_datamodule(
