@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -39,7 +40,9 @@ class Model(fulmen.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-        self.log("loss", loss)
+        self.log("loss", loss, on_step=True, on_epoch=True)
+        self.log("largest", loss, on_step=False, on_epoch=True, reduce_fx="max")
+        self.log("spread", loss, on_step=False, on_epoch=True, reduce_fx=torch.std)
         self.losses.append(loss.item())
         return loss
 
@@ -74,14 +77,38 @@ class SavesAt(fulmen.Callback):
             trainer.save_checkpoint(self.path)
 
 
+class Nothing(fulmen.loggers.Logger):
+    """A tracker that keeps nothing: what counts is the run's journal."""
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        pass
+
+    def log_hyperparams(self, params: Any) -> None:
+        pass
+
+
+def points_of(trainer: fulmen.Trainer, before: int | None = None) -> list[Any]:
+    """Return what a run recorded, up to the record of a number."""
+    lines = Path(trainer.log_dir, "journal.jsonl").read_text().splitlines()
+    records = [record for record in map(json.loads, lines) if record["kind"] == "metrics"]
+    return [(record["step"], record["data"]) for record in records if before is None or record["n"] < before]
+
+
 def fit(
-    model: Model, root: Path, workers: int = 0, callbacks: Any = (), ckpt_path: Any = None, **options: Any
+    model: Model,
+    root: Path,
+    workers: int = 0,
+    callbacks: Any = (),
+    ckpt_path: Any = None,
+    logs: bool = False,
+    **options: Any,
 ) -> fulmen.Trainer:
     trainer = fulmen.Trainer(
         accelerator="cpu",
         max_epochs=EPOCHS,
         default_root_dir=root,
-        logger=False,
+        logger=Nothing() if logs else False,
+        log_every_n_steps=2,
         callbacks=list(callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -117,16 +144,19 @@ def test_resume_gives_the_losses_and_weights_of_an_uninterrupted_run(
     fulmen.seed_everything(3)
     whole = Model()
     path = tmp_path / "a.ckpt"
-    trainer = fit(whole, tmp_path, workers, [SavesAt(batches, path, hook)])
+    trainer = fit(whole, tmp_path, workers, [SavesAt(batches, path, hook)], logs=True)
 
     fulmen.seed_everything(99)  # what the process did before must not matter
     resumed = Model()
-    again = fit(resumed, tmp_path, workers, ckpt_path=path)
+    again = fit(resumed, tmp_path, workers, ckpt_path=path, logs=True)
 
     assert resumed.losses == whole.losses[batches:]
     assert torch.equal(weights_of(resumed), weights_of(whole))
     assert (again.global_step, again.current_epoch) == (trainer.global_step, trainer.current_epoch)
-    assert again.callback_metrics["val_loss"] == trainer.callback_metrics["val_loss"]
+    assert again.callback_metrics == trainer.callback_metrics
+    assert again.logged_metrics == trainer.logged_metrics
+    position = torch.load(path, weights_only=True)["fulmen"]["journal_position"]
+    assert points_of(trainer, position) + points_of(again) == points_of(trainer)
 
 
 def test_resume_inside_accumulation_and_with_validation_inside_the_epoch(tmp_path: Path) -> None:
@@ -134,11 +164,12 @@ def test_resume_inside_accumulation_and_with_validation_inside_the_epoch(tmp_pat
     fulmen.seed_everything(3)
     whole = Model()
     path = tmp_path / "a.ckpt"
-    fit(whole, tmp_path, 0, [SavesAt(6, path, "on_validation_end")], **options)
+    trainer = fit(whole, tmp_path, 0, [SavesAt(6, path, "on_validation_end")], **options)
     fulmen.seed_everything(99)
     resumed = Model()
-    fit(resumed, tmp_path, 0, ckpt_path=path, **options)
+    again = fit(resumed, tmp_path, 0, ckpt_path=path, **options)
     assert resumed.losses == whole.losses[6:]
+    assert again.callback_metrics == trainer.callback_metrics
     assert torch.equal(weights_of(resumed), weights_of(whole))
 
 

@@ -76,6 +76,19 @@ class LoggedMetrics:
         self._callback, self._logged, self._progress_bar = {}, {}, {}
         self.active = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the newest values for a checkpoint."""
+        return {
+            "callback": self.callback_metrics,
+            "logged": self.logged_metrics,
+            "progress_bar": self.progress_bar_metrics,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned."""
+        self._callback, self._logged = dict(state["callback"]), dict(state["logged"])
+        self._progress_bar = dict(state["progress_bar"])
+
     # ----------------------------------------------------------------------------------------- sending
 
     def send_step(self, results: Results, step: int) -> None:

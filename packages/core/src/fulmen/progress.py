@@ -18,6 +18,7 @@ class Progress:
     batches_that_stepped: int = 0  #: batches at whose end optimizers stepped, those that are wholly over
     inside_epoch: bool = False  #: whether an epoch has started and its batches are not all done
     validated_at_batch: int = -1  #: ``batches`` when validation last ran
+    recorded_steps: int = 0  #: ``batches_that_stepped`` when a log boundary was last passed
 
     #: 1 between the optimizer's step and the next batch, when what is logged still belongs to the step just taken
     looking_back: int = 0

@@ -127,6 +127,16 @@ class Slot:
         self.weight = 0
         self.is_fresh = False  # whether anything was logged since the last reset
 
+    @property
+    def reduction_name(self) -> str:
+        """The name of the reduction; ``mean``, which leaves a single value as it is, for a function."""
+        return self.reduce if isinstance(self.reduce, str) else "mean"
+
+    def restore(self, last: Any, total: Any, weight: int) -> None:
+        """Go on from where a checkpoint was written."""
+        self.last, self.total, self.weight = last, total, weight
+        self.is_fresh = True
+
     def add(self, value: Any, batch_size: int | None) -> None:
         """Add one value: a number, a one-element tensor, or a metric object."""
         if isinstance(value, Tensor):
@@ -176,13 +186,15 @@ class Slot:
         device = next((device for device in devices if device.type != "cpu"), None)
         if device is not None:
             values = torch.stack([_as_tensor(value).to(device) for value in pending])
-            self.total = _fold_on_device(self.reduce, self.total, values, weights)
+            total = None if self.total is None else _as_tensor(self.total).to(device)
+            self.total = _fold_on_device(self.reduce, total, values, weights)
         else:
             if devices:
                 values = torch.stack([_as_tensor(value) for value in pending]).numpy()
             else:
                 values = np.array(pending, dtype=_default_numpy_dtype())
-            self.total = _fold_on_host(self.reduce, self.total, values, weights)
+            total = self.total.numpy()[()] if isinstance(self.total, Tensor) else self.total  # one of a checkpoint
+            self.total = _fold_on_host(self.reduce, total, values, weights)
         self.weight += sum(weights)
 
     def step_value(self) -> Any:
@@ -217,6 +229,16 @@ class Slot:
             with np.errstate(all="ignore"):  # nothing but empty batches gives 0 / 0, which is nan
                 total = total / type(total)(self.weight) if isinstance(total, np.number) else total / self.weight
         return total if isinstance(total, Tensor) else torch.from_numpy(np.asarray(total))
+
+
+def _value_of_function(slot: Slot) -> Any:
+    """Return what the user's function makes of the values so far; ``None`` where it needs more of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return slot.epoch_value()
+        except Exception:
+            return None
 
 
 def _fold_on_host(reduce: str, total: Any, values: np.ndarray[Any, Any], weights: Sequence[int]) -> np.number[Any]:
@@ -272,6 +294,7 @@ class Results:
         self._scopes: dict[tuple[str, int | None], Scope] = {}
         self.scope = self.scope_of("setup")
         self._slots: list[Slot] = []
+        self._restored: dict[tuple[str, int | None, str], Mapping[str, Any]] = {}  # of slots that stand in
 
     def scope_of(self, hook: str, dataloader_idx: int | None = None) -> Scope:
         """Return the scope of a hook; a loop looks its scopes up once and then assigns ``results.scope``."""
@@ -304,7 +327,10 @@ class Results:
         """
         scope = self.scope
         existing = scope.slots.get(name)
-        if existing is not None:
+        state = self._restored.pop((scope.hook, scope.dataloader_idx, name), None)
+        if existing is not None and state is not None:
+            self._slots.remove(existing)  # it stood in until the program says with which function it reduces
+        elif existing is not None:
             raise MisconfigurationException(
                 f"`self.log({name!r}, ...)` was called twice in `{scope.hook}` with different arguments "
                 f"({_differing(existing.arguments, arguments)}); use the same ones, or another name"
@@ -337,6 +363,8 @@ class Results:
         scope.slots[name] = slot
         self._slots.append(slot)
         self.has_step_values = self.has_step_values or (slot.on_step and slot.logger)
+        if state is not None:
+            slot.restore(state["last"], state["total"], state["weight"])
         return slot
 
     def _levels(self, name: str, on_step: bool | None, on_epoch: bool | None) -> tuple[bool, bool]:
@@ -360,6 +388,39 @@ class Results:
                 "on_epoch off"
             )
         return (step_default if on_step is None else on_step, epoch_default if on_epoch is None else on_epoch)
+
+    # -------------------------------------------------------------------------------- checkpoints
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return what was logged in the epoch under way, as tensors and plain values; metric objects are left out."""
+        self.fold()
+        return [
+            {
+                "hook": scope.hook,
+                "dataloader_idx": scope.dataloader_idx,
+                "name": name,
+                "arguments": [*slot.arguments[:4], slot.reduction_name, *slot.arguments[5:]],
+                "last": slot.last,
+                "total": torch.from_numpy(np.asarray(slot.total)) if isinstance(slot.total, np.number) else slot.total,
+                "weight": slot.weight,
+                # A function is not kept: should the program log no more in this epoch, this is its value.
+                "value": _value_of_function(slot) if slot.on_epoch and not isinstance(slot.reduce, str) else None,
+            }
+            for scope in self._scopes.values()
+            for name, slot in scope.slots.items()
+            if slot.is_fresh and slot.metric is None
+        ]
+
+    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Take back what :meth:`state_dict` returned; the epoch's values go on from there."""
+        for state in states:
+            hook, dataloader_idx, name = state["hook"], state["dataloader_idx"], state["name"]
+            self.scope = self.scope_of(hook, dataloader_idx)
+            slot = self.declare(name, 0.0, tuple(state["arguments"]))
+            is_list = isinstance(state["total"], list)  # the values for a function
+            slot.restore(state["last"], *((state["value"], 1) if is_list else (state["total"], state["weight"])))
+            slot.is_fresh = slot.total is not None or not slot.on_epoch
+            self._restored[hook, dataloader_idx, name] = state
 
     # ------------------------------------------------------------------------------------ reading
 
@@ -419,6 +480,9 @@ class Results:
 
     def reset(self) -> None:
         """Forget everything, and reset the metric objects: the next epoch begins."""
+        for hook, dataloader_idx, name in self._restored:  # these only stood in
+            self._slots.remove(self._scopes[hook, dataloader_idx].slots.pop(name))
+        self._restored.clear()
         for slot in self._slots:
             if slot.metric is not None and slot.is_fresh:
                 slot.metric.reset()

@@ -230,6 +230,7 @@ class Trainer:
         self._optimizers: list[Optimizer] = []
         self._schedulers: list[SchedulerConfig] = []
         self._hooks: HookTable | None = None
+        self._results: Results | None = None
         self._optimization: Optimization | None = None
         self._fit_loop: FitLoop | None = None
         self._evaluation: EvaluationLoop | None = None
@@ -419,7 +420,7 @@ class Trainer:
         )
         self._check_optimizers()
         hooks = self._hooks = HookTable(self, module, self._callbacks)
-        results = Results(training=True)
+        results = self._results = Results(training=True)
         results.scope = results.scope_of("on_fit_start")
         module.__dict__["_results"] = results
         for hook in hooks.on_fit_start:
@@ -548,7 +549,6 @@ class Trainer:
                     validation.run(self._limits.sanity_val_steps, log=False)
             for hook in hooks.on_sanity_check_end:
                 hook()
-        self._logged.clear()
 
     def _run_validation(self, validation: EvaluationLoop) -> None:
         with self._without_gradients():
@@ -756,6 +756,8 @@ class Trainer:
             self._schedulers,
             self._precision,
             self._progress,
+            self._results,
+            self._logged,
         )
 
     def _read(

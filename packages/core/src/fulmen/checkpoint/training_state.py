@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from fulmen.datamodule import LightningDataModule
     from fulmen.hardware.precision import Precision
+    from fulmen.logged import LoggedMetrics
     from fulmen.module import LightningModule
     from fulmen.optimizers import SchedulerConfig
+    from fulmen.results import Results
 
 
 @dataclass
@@ -35,6 +37,8 @@ class RunParts:
     schedulers: Sequence[SchedulerConfig]
     precision: Precision
     progress: Progress
+    results: Results | None  #: of training; ``None`` outside of fit
+    logged: LoggedMetrics
 
 
 def collect(
@@ -74,6 +78,8 @@ def collect(
             "random_state": get_random_state(),
             "epoch_random_state": dict(epoch_random_state) if epoch_random_state else None,
             "journal_position": journal_position,
+            "results": parts.results.state_dict() if parts.results is not None else [],
+            "logged": parts.logged.state_dict(),
         }
     if module.hparams:
         checkpoint["hparams_name"] = module.__dict__.get("_hparams_name") or "kwargs"
@@ -172,6 +178,9 @@ def restore_training(parts: RunParts, checkpoint: Mapping[str, Any], source: str
     ours = checkpoint.get("fulmen")
     if ours is not None:
         parts.progress.load_state_dict(ours["progress"])
+        parts.logged.load_state_dict(ours["logged"])
+        if parts.results is not None:
+            parts.results.load_state_dict(ours["results"])
     else:
         _progress_of_lightning(parts.progress, checkpoint)
 
@@ -182,7 +191,7 @@ def _progress_of_lightning(progress: Progress, checkpoint: Mapping[str, Any]) ->
     loop = checkpoint.get("loops", {}).get("fit_loop", {})
     current = loop.get("epoch_progress", {}).get("current", {})
     progress.epochs_trained = int(current.get("processed", checkpoint.get("epoch", -1) + 1))
-    progress.epoch = int(checkpoint.get("epoch", 0))
+    progress.epoch = progress.epochs_trained
     batches = loop.get("epoch_loop.batch_progress", {})
     progress.batches = int(batches.get("total", {}).get("ready", progress.global_step))
     progress.batches_that_stepped = progress.global_step

@@ -159,7 +159,6 @@ class FitLoop:
     def resume(self, epoch_random_state: dict[str, Any] | None) -> None:
         """Continue where the loaded counters stand; called before :meth:`run`."""
         progress = self._progress
-        progress.epoch = progress.epochs_trained
         self._resuming_inside_epoch = progress.inside_epoch
         if not progress.inside_epoch:
             progress.batch_in_epoch = 0
@@ -169,9 +168,12 @@ class FitLoop:
 
     def run(self) -> None:
         """Train until a limit is reached or somebody asks to stop."""
+        progress, results, logged = self._progress, self._results, self._logged
+        if progress.epochs_trained > progress.epoch:  # resumed from a checkpoint of `on_train_epoch_end`
+            self._activate()
+            self._finish_epoch()
         if self._is_done() or self.max_batches == 0:
             return
-        progress, results, logged = self._progress, self._results, self._logged
         if not self._resuming_inside_epoch:
             # The standard order draws the first epoch's random numbers before `on_train_start`.
             self._first_iterator = self._new_iterator()
@@ -184,8 +186,8 @@ class FitLoop:
                 progress.batch_in_epoch = 0
                 progress.inside_epoch = True
                 self._call("on_train_epoch_start")
-            elif self._left_out_a_validation():
-                self._validate(frees_gradients=False)
+            else:
+                self._finish_last_batch()
             iterator = self._iterator_of_epoch()
             self._resuming_inside_epoch = False
             self._run_epoch(iterator)
@@ -200,17 +202,23 @@ class FitLoop:
             logged.collect(results, on_step=True)
             logged.inside_batches = False
             self._call("on_train_epoch_end")
-            of_epoch = logged.collect(results, on_step=False)
-            if not self._ended_early:
-                self._step_schedulers("epoch", plateau=True)
-            logged.send(of_epoch, progress.logging_step)
-            results.reset()
-            progress.epoch += 1
-            progress.looking_back = 0
+            self._finish_epoch()
             self._reload_if_due()
         logged.active = None
         self._call("on_train_end")
         results.scope = results.scope_of("on_fit_end")
+
+    def _finish_epoch(self) -> None:
+        """Do what comes after ``on_train_epoch_end``: plateau schedulers, the epoch's values, the counter."""
+        progress, logged = self._progress, self._logged
+        logged.inside_batches = False
+        of_epoch = logged.collect(self._results, on_step=False)
+        if not self._ended_early:
+            self._step_schedulers("epoch", plateau=True)
+        logged.send(of_epoch, progress.logging_step)
+        self._results.reset()
+        progress.epoch += 1
+        progress.looking_back = 0
 
     def _run_epoch(self, iterator: Iterator[tuple[Any, bool]]) -> None:
         """Train on the batches of one epoch."""
@@ -272,6 +280,7 @@ class FitLoop:
                 steps = progress.batches_that_stepped
                 if (log_every and steps % log_every == 0) or state.should_stop or logs_always:
                     logged.send_step(results, steps - 1)
+                progress.recorded_steps = steps
             if validates and self._validation_is_due(is_last):
                 self._validate(frees_gradients=stepping)
                 logged.inside_batches = True
@@ -373,12 +382,17 @@ class FitLoop:
         count = progress.batches if across_epochs else progress.batch_in_epoch
         return count % self.val_check_batch == 0
 
-    def _left_out_a_validation(self) -> bool:
-        """Whether the checkpoint that is resumed from was written just before a validation, in a batch's last hook."""
-        progress = self._progress
+    def _finish_last_batch(self) -> None:
+        """Do what comes after ``on_train_batch_end``, where the checkpoint that is resumed from was written in it."""
+        progress, logged = self._progress, self._logged
+        steps, every = progress.batches_that_stepped, logged.every_n_steps
+        if progress.recorded_steps < steps and every and steps % every == 0:
+            logged.send_step(self._results, steps - 1)
+            progress.recorded_steps = steps
         if self.validation is None or not progress.batch_in_epoch or not self._validates_in(progress.epoch):
-            return False
-        return self._validation_is_due(progress.batch_in_epoch >= self.max_batches)
+            return
+        if self._validation_is_due(progress.batch_in_epoch >= self.max_batches):
+            self._validate(frees_gradients=False)
 
     def _validate(self, frees_gradients: bool) -> None:
         validation = self.validation
