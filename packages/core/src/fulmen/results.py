@@ -186,8 +186,8 @@ class Slot:
         device = next((device for device in devices if device.type != "cpu"), None)
         if device is not None:
             values = torch.stack([_as_tensor(value).to(device) for value in pending])
-            total = None if self.total is None else _as_tensor(self.total).to(device)
-            self.total = _fold_on_device(self.reduce, total, values, weights)
+            on_device = None if self.total is None else _as_tensor(self.total).to(device)
+            self.total = _fold_on_device(self.reduce, on_device, values, weights)
         else:
             if devices:
                 values = torch.stack([_as_tensor(value) for value in pending]).numpy()
