@@ -670,3 +670,8 @@ def test_a_fold_on_a_device_adds_up_the_same() -> None:
     assert _fold_on_device("sum", before, values, []) == 18.5
     assert _fold_on_device("min", before, values, []) == 1.5
     assert _fold_on_device("max", before, values, []) == 8.5
+
+
+def test_a_number_beyond_float32_is_infinite_over_the_epoch() -> None:
+    run = fitted(training(lambda self, *_: self.log("x", 1e39, on_step=True, on_epoch=True)))
+    assert plain(run.callback_metrics)["x_epoch"] == math.inf

@@ -182,17 +182,19 @@ class Slot:
             self.total = [*(self.total or ()), *(_as_tensor(value) for value in pending)]
             return
         values: Any
-        devices = {value.device for value in pending if isinstance(value, Tensor)}
-        device = next((device for device in devices if device.type != "cpu"), None)
+        tensors = [value for value in pending if isinstance(value, Tensor)]
+        # A subclass of Tensor may have no numpy array either.
+        device = next((one.device for one in tensors if one.device.type != "cpu" or type(one) is not Tensor), None)
         if device is not None:
             values = torch.stack([_as_tensor(value).to(device) for value in pending])
             on_device = None if self.total is None else _as_tensor(self.total).to(device)
             self.total = _fold_on_device(self.reduce, on_device, values, weights)
         else:
-            if devices:
+            if tensors:
                 values = torch.stack([_as_tensor(value) for value in pending]).numpy()
             else:
-                values = np.array(pending, dtype=_default_numpy_dtype())
+                with np.errstate(over="ignore"):  # a number beyond float32 is inf, as torch has it
+                    values = np.array(pending, dtype=_default_numpy_dtype())
             total = self.total.numpy()[()] if isinstance(self.total, Tensor) else self.total  # one of a checkpoint
             self.total = _fold_on_host(self.reduce, total, values, weights)
         self.weight += sum(weights)

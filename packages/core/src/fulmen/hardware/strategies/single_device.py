@@ -31,8 +31,9 @@ class SingleDeviceStrategy:
         return True
 
     def move_module(self, module: nn.Module) -> None:
-        """Move the model to its device."""
-        module.to(self.root_device)
+        """Move the model to its device, unless all of it is there."""
+        if any(tensor.device != self.root_device for tensor in (*module.parameters(), *module.buffers())):
+            module.to(self.root_device)
 
     @property
     def moves_batches(self) -> bool:
