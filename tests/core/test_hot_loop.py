@@ -181,3 +181,14 @@ def test_gradients_and_modes_are_given_back_after_validation(tmp_path: Path) -> 
 
     trainer(tmp_path, logger=False, val_check_interval=25).fit(Frozen(), loader(), loader())
     assert set(modes) == {(True, False, True)}
+
+
+def test_a_whole_fit_runs_on_tensors_that_have_no_values() -> None:
+    # A fake tensor raises as soon as anybody asks for its value, as a sync with a device would be.
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    options = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    with FakeTensorMode():
+        run = fulmen.Trainer(accelerator="cpu", max_epochs=1, logger=False, gradient_clip_val=0.5, **options)
+        run.fit(Model(logs=2), [(torch.randn(2, 4),) for _ in range(4)])
+    assert run.global_step == 4
