@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import math
@@ -244,11 +245,13 @@ def test_a_batch_that_is_not_drawn_calls_nothing_but_the_clock() -> None:
             calls.append(getattr(argument, "__name__", frame.f_code.co_name))
 
     assert bar._next_draw_s == math.inf
+    gc.disable()  # what the collector finds would be counted too
     sys.setprofile(note)
     try:
         bar.on_train_batch_end(None, None, None, None, 5)  # type: ignore[arg-type]
     finally:
         sys.setprofile(None)
+        gc.enable()
     assert calls == ["on_train_batch_end", "monotonic", "setprofile"]
 
 
@@ -257,7 +260,7 @@ def test_no_thread_is_left_to_watch(tmp_path: Any, terminal: Console) -> None:
 
     before = set(threading.enumerate())
     terminal.run(trainer_with(TQDMProgressBar(), tmp_path).fit, TinyClassifier())
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # those of earlier tests may end meanwhile
 
 
 # -------------------------------------------------------------------------------------------- subclasses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
 from pathlib import Path
@@ -99,11 +100,14 @@ def calls_while(fit: Any) -> float:
         nonlocal count
         count += event == "call"
 
+    gc.collect()
+    gc.disable()  # what the collector finds, such as the end of another test's run, would be counted too
     sys.setprofile(watch)
     try:
         fit()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return count
 
 

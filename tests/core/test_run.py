@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -704,3 +705,23 @@ def test_values_on_a_device_are_copied_without_waiting(tmp_path: Path) -> None:
         value += 1
     run.close()
     assert logger.of("metrics") == [({"loss": 2.0, "plain": 0.5}, 1)]
+
+
+@pytest.mark.parametrize("where", ["journal", "delivery"])
+def test_a_run_that_is_closed_on_one_of_its_own_threads_ends_all_the_same(tmp_path: Path, where: str) -> None:
+    # The garbage collector may find a trainer gone, and close its run, while any thread runs.
+    class Closes(MemoryLogger):
+        def log_text(self, key: str, text: str, step: int | None = None) -> None:
+            run.close("success")
+
+    logger = Closes()
+    run = start(tmp_path, logger)
+    if where == "journal":
+        run.log_metrics(lambda: run.close("success") or {"a": 1.0}, 0)  # type: ignore[func-returns-value]
+    else:
+        run.log_text("a", "b", 0)
+    deadline_s = time.monotonic() + 20
+    while logger._recorder is not None and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert logger._recorder is None
+    assert [record.kind for record in Journal.read(tmp_path / "journal.jsonl")][-1] == "close"

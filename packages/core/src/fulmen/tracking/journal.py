@@ -111,6 +111,10 @@ class Journal:
         self._on_written, self._on_sync = on_written, on_sync
         self._thread.start()
 
+    def is_current_thread(self) -> bool:
+        """Return whether the calling thread is the one that writes."""
+        return self._thread.ident == threading.get_ident()
+
     def put(self, entry: Entry) -> None:
         """Record ``entry``; returns at once, and does nothing in a forked child."""
         if os.getpid() != self._pid:

@@ -292,7 +292,13 @@ class Run:
         Args:
             status: how the run ended; ``None`` for how its last entry point did.
         """
-        if self._is_foreign() or not self._closing.acquire(blocking=False):
+        if self._is_foreign():
+            return
+        if self._journal.is_current_thread() or self.is_delivering():
+            # The garbage collector found the trainer gone while one of our threads ran; it cannot wait for itself.
+            threading.Thread(target=self.close, args=(status,), name="fulmen-close", daemon=True).start()
+            return
+        if not self._closing.acquire(blocking=False):
             return
         status = status or self._status
         self._put("close", None, {"status": status})
