@@ -21,7 +21,8 @@ def seed_everything(seed: int | None = None, workers: bool = False, verbose: boo
 
     Args:
         seed: 0 to 2**32 - 1; ``None`` reads ``PL_GLOBAL_SEED`` and falls back to 0.
-        workers: also derive the seeds of loader workers from it, so that numpy and ``random`` differ between workers.
+        workers: accepted for programs that pass it; torch itself seeds ``random``, numpy and torch in each loader
+            worker, differently, from the seed of this process.
         verbose: accepted for programs that pass it; the seed is returned, not printed.
 
     Returns:

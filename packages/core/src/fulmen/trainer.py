@@ -678,7 +678,7 @@ class Trainer:
     def _run_folder(self) -> Path:
         """Return the run's folder: that of the first logger which has one, else ``lightning_logs/version_N``."""
         if self._folder is None:
-            own = next((logger for logger in self._loggers if isinstance(logger, FolderLogger)), None)
+            own = self._folder_logger()
             if own is not None:
                 self._folder = Path(own.log_dir)
             else:
@@ -688,10 +688,13 @@ class Trainer:
 
     def _runs_folder(self) -> Path:
         """Return the folder in which this run lies beside others."""
-        own = next((logger for logger in self._loggers if isinstance(logger, FolderLogger)), None)
+        own = self._folder_logger()
         if own is not None:
             return Path(own.root_dir)
         return Path(self._default_root_dir, "lightning_logs" if self._loggers else "")
+
+    def _folder_logger(self) -> FolderLogger | None:
+        return next((logger for logger in self._loggers if isinstance(logger, FolderLogger)), None)
 
     def _run_name(self) -> str:
         names = [str(logger.name) for logger in self._loggers if logger.name]
@@ -735,13 +738,13 @@ class Trainer:
         if self._module is None:
             raise MisconfigurationException("`save_checkpoint` was called before fit; there is no model to save yet")
         # What the checkpoint counts as logged must be on disk first: a resumed run relies on it.
-        self.recorder.sync()
+        position = self.recorder.sync()
         results = self._module._results
         scope = results.scope if results is not None else None
         if results is not None:
             results.scope = results.scope_of("on_save_checkpoint")
         epoch_random_state = self._fit_loop.epoch_random_state if self._fit_loop is not None else None
-        checkpoint = collect(self._parts(), bool(weights_only), epoch_random_state, self.recorder.position())
+        checkpoint = collect(self._parts(), bool(weights_only), epoch_random_state, position)
         if results is not None and scope is not None:
             results.scope = scope
         write_checkpoint(checkpoint, filepath)

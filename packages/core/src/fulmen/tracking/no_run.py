@@ -66,8 +66,9 @@ class NoRun:
         """No record was made."""
         return 0
 
-    def sync(self) -> None:
-        """There is nothing to make durable."""
+    def sync(self) -> int:
+        """There is nothing to make durable, and no record was made."""
+        return 0
 
     def finalize(self, status: str) -> list[Logger]:
         """There is nothing to finish."""

@@ -260,9 +260,9 @@ class Run:
         """Return the number of the next record: all that was recorded before has a lower one."""
         return self._journal.position()
 
-    def sync(self) -> None:
-        """Wait until the disk holds all that was recorded so far; no service is waited for."""
-        self._journal.sync()
+    def sync(self) -> int:
+        """Wait until the disk holds all that was recorded so far, not for services; return the next record's number."""
+        return self._journal.sync()
 
     # --------------------------------------------------------------------------------------------- the end
 
