@@ -15,7 +15,7 @@ from torch import nn
 
 import fulmen
 from fulmen.errors import MisconfigurationException
-from fulmen.hyperparameters import AttributeDict
+from fulmen.hyperparameters import AttributeDict, is_picklable
 
 
 class All(fulmen.LightningModule):
@@ -207,3 +207,8 @@ def test_an_attribute_dict_is_a_dict_with_attributes() -> None:
 def test_a_module_with_hyperparameters_can_be_copied_and_pickled() -> None:
     for other in (copy.deepcopy(All(3)), pickle.loads(pickle.dumps(All(3)))):
         assert other.hparams == {"width": 3, "depth": 2, "rate": 0.1}
+
+
+def test_what_can_be_pickled_is_told_apart() -> None:
+    assert [is_picklable(value) for value in (3, [nn.Linear(1, 1)], int)] == [True] * 3
+    assert [is_picklable(value) for value in (lambda: 3, threading.Lock(), (i for i in range(2)))] == [False] * 3

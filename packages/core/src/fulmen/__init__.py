@@ -4,6 +4,7 @@ Importing this package imports torch and nothing else that is large: no tracker,
 """
 
 import logging as _logging
+import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -12,7 +13,7 @@ __version__ = "0.1.0"
 from fulmen import callbacks, loggers, metrics
 from fulmen.callback import Callback
 from fulmen.datamodule import LightningDataModule
-from fulmen.errors import FulmenError, MisconfigurationException
+from fulmen.errors import FulmenError, MisconfigurationException, disable_possible_user_warnings
 from fulmen.module import LightningModule
 from fulmen.seed import seed_everything
 from fulmen.trainer import Trainer
@@ -28,6 +29,7 @@ __all__ = [
     "MisconfigurationException",
     "Trainer",
     "callbacks",
+    "disable_possible_user_warnings",
     "loggers",
     "metrics",
     "seed_everything",
@@ -45,6 +47,8 @@ def _speak_when_nobody_listens() -> None:
 
 
 _speak_when_nobody_listens()
+if _os.environ.get("POSSIBLE_USER_WARNINGS", "").lower() in ("0", "off"):
+    disable_possible_user_warnings()
 
 
 def __getattr__(name: str) -> _Any:

@@ -1,8 +1,9 @@
-"""The errors that Fulmen raises on purpose: each message says what, the value and the fix."""
+"""The errors that Fulmen raises on purpose, and the classes of its warnings; messages say what, the value, the fix."""
 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -31,6 +32,23 @@ class CheckpointError(FulmenError):
 
 class LoggerError(FulmenError):
     """A tracker could not be opened or written to; the points stay in the run's journal."""
+
+
+class FulmenDeprecationWarning(DeprecationWarning):
+    """Something works now and goes away in a later version; the message has the line to write in its place."""
+
+
+class PossibleUserWarning(UserWarning):
+    """A warning about what is often, but not always, a mistake; see :func:`disable_possible_user_warnings`."""
+
+
+def disable_possible_user_warnings(module: str = "") -> None:
+    """Silence the warnings that may be false alarms; ``POSSIBLE_USER_WARNINGS=off`` does so from outside.
+
+    Args:
+        module: only those whose line lies in modules with this regular expression as beginning; all by default.
+    """
+    warnings.filterwarnings("ignore", category=PossibleUserWarning, module=module)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

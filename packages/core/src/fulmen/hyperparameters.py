@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import pickle
 import types
 from argparse import Namespace
 from collections.abc import Iterable, MutableMapping
@@ -28,6 +29,15 @@ class AttributeDict(dict[str, Any]):
     def __repr__(self) -> str:
         width = max(map(len, map(str, self)), default=0)
         return "\n".join(f'"{key}":{" " * (width - len(str(key)) + 1)}{value}' for key, value in self.items())
+
+
+def is_picklable(obj: object) -> bool:
+    """Return whether ``pickle`` can write an object; a lambda, a lock or an open file it cannot."""
+    try:
+        pickle.dumps(obj)
+    except (pickle.PickleError, AttributeError, RuntimeError, TypeError):
+        return False
+    return True
 
 
 class HyperparametersMixin:
