@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 
 import pytest
 
@@ -24,3 +26,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("sdk"):
         if not _is_installed(marker.args[0]):
             pytest.skip(f'needs {marker.args[0]}: pip install "fulmen[{marker.args[0]}]"')
+
+
+@pytest.fixture(autouse=True)
+def _advice_of_this_test_alone() -> Iterator[None]:
+    """What one test was advised of, the next is advised of again, although advice is given once in a process."""
+    yield
+    advice = sys.modules.get("fulmen.advice")
+    if advice is not None:
+        advice.forget()

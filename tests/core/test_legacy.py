@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,11 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import fulmen as pl
+from fulmen import advice
 from fulmen.errors import MisconfigurationException
 from fulmen.legacy import spelling
 
 QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-
-
-@pytest.fixture(autouse=True)
-def _say_again() -> Iterator[None]:
-    spelling.forget()
-    yield
-    spelling.forget()
 
 
 class Collects(pl.loggers.Logger):
@@ -127,7 +120,7 @@ def test_each_old_spelling_warns_once_with_the_modern_line_and_its_place() -> No
     messages = quietly(lambda: (trainer.fit(Oldest()), trainer.fit(Oldest())))
     assert sorted(message[:6] for message in messages) == ["FUL102", "FUL102", "FUL102", "FUL104", "FUL104"]
     assert any("`Oldest.validation_epoch_end(outputs)`" in m and "on_validation_epoch_end(self)" in m for m in messages)
-    spelling.forget()
+    advice.forget()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         trainer.fit(Oldest())

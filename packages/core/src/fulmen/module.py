@@ -7,7 +7,6 @@ each with its meaning.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from typing_extensions import Self
 
+from fulmen.advice import advise
 from fulmen.data.transfer import move_data_to_device
 from fulmen.errors import MisconfigurationException
 from fulmen.hyperparameters import HyperparametersMixin
@@ -586,10 +586,10 @@ class LightningModule(HyperparametersMixin, nn.Module):
 
 
 def _warn_no_trainer(name: str) -> None:
-    warnings.warn(
+    advise(
+        "FUL019",
         f"`self.log({name!r}, ...)` was called outside of a Trainer's run; nothing was logged: run the module with a "
         "Trainer, or log inside its steps",
-        stacklevel=3,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -11,6 +10,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from fulmen.advice import advise
 from fulmen.errors import MisconfigurationException, nearest
 
 
@@ -45,9 +45,9 @@ def parse_optimizers(returned: Any, automatic: bool) -> tuple[list[Optimizer], l
     monitor = None
     schedulers: list[Any] = []
     if returned is None:
-        warnings.warn(
+        advise(
+            "FUL011",
             "`configure_optimizers` returned None, so no weights are trained; return an optimizer unless that is meant",
-            stacklevel=3,
         )
         optimizers: list[Any] = []
     elif _is_optimizer(returned):
@@ -94,10 +94,10 @@ def _are_pairs(returned: Any) -> bool:
 def _of_dict(returned: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     unknown = [key for key in returned if key not in _OPTIMIZER_KEYS]
     if unknown:
-        warnings.warn(
+        advise(
+            "FUL013",
             f"`configure_optimizers` returned the key {unknown[0]!r}{nearest(unknown[0], _OPTIMIZER_KEYS)}, which is "
             f"not looked at; known are: {', '.join(_OPTIMIZER_KEYS)}",
-            stacklevel=5,
         )
     if "optimizer" not in returned:
         raise _bad_form(returned)
@@ -128,10 +128,10 @@ def _config(given: Any, monitor: str | None, automatic: bool) -> SchedulerConfig
         )
     unknown = [key for key in settings if key not in _CONFIG_KEYS]
     if unknown:
-        warnings.warn(
+        advise(
+            "FUL013",
             f"the scheduler's setting {unknown[0]!r}{nearest(unknown[0], _CONFIG_KEYS)} is not known and ignored; "
             f"known are: {', '.join(_CONFIG_KEYS)}",
-            stacklevel=5,
         )
     settings = {key: value for key, value in settings.items() if key in _CONFIG_KEYS}
     if isinstance(scheduler, ReduceLROnPlateau):

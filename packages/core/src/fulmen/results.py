@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fulmen.advice import advise
 from fulmen.errors import MisconfigurationException
 from fulmen.metric import Metric, step_value
 
@@ -356,10 +357,10 @@ class Results:
                 f"{name.partition('/')[0]!r}, or pass add_dataloader_idx=False"
             )
         if isinstance(value, Tensor) and not value.is_floating_point() and on_epoch:
-            warnings.warn(
+            advise(
+                "FUL018",
                 f"`self.log({name!r}, ...)` in `{scope.hook}` got {value.dtype}; it is averaged as {_default_dtype()}: "
-                "pass a floating-point value to silence this",
-                stacklevel=4,
+                "log `value.float()`",
             )
         slot = Slot(self, name, arguments, reduce, on_step, on_epoch, scope.dataloader_idx)
         scope.slots[name] = slot

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import inspect
 import os
-import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fulmen import defaults
+from fulmen.advice import advise
 from fulmen.callback import Callback, Checkpoint, ProgressBar
 from fulmen.checkpoint.format import read_checkpoint, write_checkpoint
 from fulmen.checkpoint.random_state import set_random_state
@@ -564,9 +564,7 @@ class Trainer:
             there, missing = (
                 ("validation_step", "val_dataloader") if has_step else ("val_dataloader", "validation_step")
             )
-            warnings.warn(
-                f"there is a `{there}` but no `{missing}`, so nothing is validated; define both or none", stacklevel=4
-            )
+            advise("FUL010", f"there is a `{there}` but no `{missing}`, so nothing is validated; define both or none")
         if not (has_step and source.is_defined):
             return None
         hooks = self._hooks
@@ -790,9 +788,7 @@ class Trainer:
             rank_zero_info("continuing from %s" if path == "last" else "using the weights of %s", found)
             return found
         if path == "last" and self.state.fn is TrainerFn.FITTING:
-            warnings.warn(
-                "`ckpt_path='last'`: no checkpoint was found, so training starts from the beginning", stacklevel=5
-            )
+            advise("FUL028", "`ckpt_path='last'`: no checkpoint was found, so training starts from the beginning")
             return None
         raise MisconfigurationException(
             f"`ckpt_path={path!r}`: no checkpoint was saved yet; pass a path, or fit with a ModelCheckpoint first"

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import os
 import pickle
-import warnings
 import zipfile
 from collections.abc import Mapping
 from enum import Enum
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fulmen.advice import advise
 from fulmen.checkpoint.files import atomic_file
 from fulmen.errors import CheckpointError
 
@@ -147,10 +147,10 @@ def plain_state(value: Any, where: str) -> Any:
     found: list[str] = []
     converted = _plain(value, where, found)
     if found:
-        warnings.warn(
+        advise(
+            "FUL023",
             f"the checkpoint keeps {', '.join(found[:3])}{' and more' if len(found) > 3 else ''}, which only "
             "weights_only=False can load again; keep tensors, numbers, strings, lists and dicts instead",
-            stacklevel=3,
         )
     return converted
 

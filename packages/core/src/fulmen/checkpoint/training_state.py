@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fulmen.advice import advise
 from fulmen.callback import Callback
 from fulmen.checkpoint.format import LAYOUT_VERSION, VERSION_KEY, plain_state
 from fulmen.checkpoint.random_state import get_random_state
@@ -140,10 +140,10 @@ def restore_callbacks(parts: RunParts, checkpoint: dict[str, Any]) -> None:
     known = {callback.state_key for callback in parts.callbacks}
     unused = [str(key) for key in states if key not in known]
     if unused:
-        warnings.warn(
+        advise(
+            "FUL026",
             f"the checkpoint has the state of callbacks that this Trainer does not have: {', '.join(unused)}; add them "
             "if they should go on",
-            stacklevel=2,
         )
 
 

@@ -10,10 +10,10 @@ one place.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fulmen.advice import advise
 from fulmen.checkpoint.random_state import get_random_state, set_random_state
 from fulmen.data.combined import CombinedLoader, length_of
 from fulmen.data.loaders import (
@@ -305,16 +305,13 @@ class FitLoop:
         )
         if self._progress.batches == 0:
             raise MisconfigurationException(text)
-        warnings.warn(f"{text}; training ends here", stacklevel=2)
+        advise("FUL032", f"{text}; training ends here")
 
     def _say_skipped(self) -> None:
         """Say once that a loader gave ``None``, as one does whose samples were all dropped."""
         if not self._warned_of_none:
             self._warned_of_none = True
-            warnings.warn(
-                f"`{self._source.name}` gave None in place of a batch; it is skipped: ignore this if it is meant",
-                stacklevel=2,
-            )
+            advise("FUL033", f"`{self._source.name}` gave None in place of a batch; it is skipped")
 
     # --------------------------------------------------------------------------------------------- data
 

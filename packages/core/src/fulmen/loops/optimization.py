@@ -7,7 +7,6 @@ the closure that the optimizer is given.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import LBFGS, Optimizer
 
+from fulmen.advice import advise, code_of
 from fulmen.errors import MisconfigurationException
 from fulmen.hardware.precision import Precision
 from fulmen.hooks import HookTable, is_overridden, taking
@@ -180,9 +180,10 @@ class Optimization:
         if loss is None:
             if not self._warned_of_none:
                 self._warned_of_none = True
-                warnings.warn(
-                    "`training_step` returned None, so this batch trains nothing; ignore this if it is meant",
-                    stacklevel=2,
+                advise(
+                    "FUL016",
+                    "`training_step` returned None, so this batch trains nothing; return the loss if it should",
+                    where=code_of(self._module.training_step),
                 )
             return None
         if not isinstance(loss, Tensor):
