@@ -236,8 +236,24 @@ class Checkpoint(Callback):
 
     run_order: ClassVar[int] = 2
 
+    #: Whether it keeps a run's checkpoints, so that the Trainer needs no ``ModelCheckpoint`` of its own beside it.
+    keeps_run: ClassVar[bool] = True
+
     best_model_path: str = ""  #: the best checkpoint so far, ``""`` while there is none
     last_model_path: str = ""  #: the newest ``last`` checkpoint, ``""`` while there is none
+
+    @property
+    def resume_path(self) -> str:
+        """The checkpoint from which ``fit`` goes on where it is given none; ``""`` to start anew."""
+        return ""
+
+
+class AccumulationSchedule(Callback):
+    """A callback that changes between epochs how many batches make an optimizer step; the trainer asks it to count."""
+
+    def get_accumulate_grad_batches(self, epoch: int) -> int:
+        """Return how many batches make a step in an epoch, the first being 0."""
+        raise NotImplementedError
 
 
 class ProgressBar(Callback):

@@ -170,7 +170,7 @@ def make_callbacks(option: dict[str, Any], debugging: Debugging) -> list[Callbac
     _check_keys(callbacks)
     if debugging.fast_dev_run:
         callbacks = [one for one in callbacks if not isinstance(one, Checkpoint)]
-    has_checkpoint = any(isinstance(one, Checkpoint) for one in callbacks)
+    has_checkpoint = any(isinstance(one, Checkpoint) and one.keeps_run for one in callbacks)
     if has_checkpoint and option["enable_checkpointing"] is False:
         raise MisconfigurationException(
             "`enable_checkpointing=False` was passed together with a callback that saves; leave one of them out"

@@ -112,6 +112,11 @@ class LoggedMetrics:
         values.setdefault("epoch", self._progress.epoch)
         self.recorder.log_metrics(_numbers_later(values), step)
 
+    def send_measured(self, values: Mapping[str, Any], step: int) -> None:
+        """Send values that a callback measured by itself, and show them among ``callback_metrics``."""
+        self._callback.update(values)
+        self.send(values, step)
+
     def send_evaluation_step(self, values: Mapping[str, Any], step: int) -> None:
         """Send the values of one evaluation batch, whose x-axis counts the batches of its loader."""
         self._logged.update(values)

@@ -7,10 +7,12 @@ each with its meaning.
 from __future__ import annotations
 
 import atexit
+import functools
 import inspect
+import logging
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +24,7 @@ from torch.optim import Optimizer
 
 from fulmen import defaults
 from fulmen.advice import advise
-from fulmen.callback import Callback, Checkpoint, ProgressBar
+from fulmen.callback import AccumulationSchedule, Callback, Checkpoint, ProgressBar
 from fulmen.checkpoint.format import read_checkpoint, write_checkpoint
 from fulmen.checkpoint.random_state import set_random_state
 from fulmen.checkpoint.training_state import (
@@ -59,6 +61,7 @@ from fulmen.state import RunningStage, TrainerFn, TrainerState, TrainerStatus
 from fulmen.tracking.no_run import NoRun
 from fulmen.tracking.run import Run
 
+_log = logging.getLogger("fulmen")
 _STAGES = {TrainerFn.VALIDATING: "validation", TrainerFn.TESTING: "test"}
 
 
@@ -268,6 +271,8 @@ class Trainer:
         with self._entry(TrainerFn.FITTING, model, datamodule):
             self._check_can_fit(train_dataloaders)
             path = self._resume_from if ckpt_path is None else ckpt_path
+            if path is None:
+                path = next((one.resume_path for one in self.checkpoint_callbacks if one.resume_path), None)
             self._fit(train_dataloaders, val_dataloaders, path, weights_only)
 
     def validate(
@@ -383,10 +388,7 @@ class Trainer:
             self.state.status = TrainerStatus.INTERRUPTED
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 status = "interrupted"
-            for callback in self._callbacks:
-                callback.on_exception(self, module, error)
-            if self._datamodule is not None:
-                self._datamodule.on_exception(error)
+            self._tell_of(error)
             raise
         finally:
             self.state.stage = None
@@ -398,6 +400,22 @@ class Trainer:
                 # The trackers' SDKs have hooks of their own for the interpreter's exit; ours must run before them.
                 atexit.unregister(self._close_run)
                 atexit.register(self._close_run)
+
+    def _tell_of(self, error: BaseException) -> None:
+        """Run the hooks of an exception; one that fails itself hides neither the first error nor the next hook."""
+        module = self.lightning_module
+        calls: list[Callable[[], None]] = [
+            functools.partial(callback.on_exception, self, module, error) for callback in self._callbacks
+        ]
+        if self._datamodule is not None:
+            calls.append(functools.partial(self._datamodule.on_exception, error))
+        if self._fit_loop is not None and self.state.fn is TrainerFn.FITTING:
+            calls.insert(0, self._fit_loop.send_due_step)
+        for call in calls:
+            try:
+                call()
+            except Exception as another:
+                _log.exception("while the run ended with %s: %s", type(error).__name__, another)
 
     def _fit(
         self,
@@ -707,6 +725,17 @@ class Trainer:
     def logging_step(self) -> int:
         """The x-axis of what is logged now."""
         return self._progress.logging_step
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Send numbers to every logger now, and show them among ``callback_metrics``.
+
+        For callbacks that measure by themselves, at moments of their own; ``self.log`` is for values of batches.
+
+        Args:
+            metrics: key -> number or 0-d tensor that nobody changes any more.
+            step: the x-axis; by default where training stands.
+        """
+        self._logged.send_measured(metrics, self._progress.logging_step if step is None else step)
 
     def _log_hyperparameters(self) -> None:
         if self._run is None or not self._autolog_hparams:
@@ -1046,8 +1075,13 @@ class Trainer:
         max_steps, max_epochs = self._schedule.max_steps, self._schedule.max_epochs
         loop = self._fit_loop
         batches = loop.max_batches if loop is not None and loop.loader is not None else self._count_batches()
-        accumulate = self._schedule.accumulate_grad_batches
-        steps = -(-batches // accumulate) * max_epochs if max_epochs >= 0 else float("inf")
+        changing = next((one for one in self._callbacks if isinstance(one, AccumulationSchedule)), None)
+        if max_epochs < 0 or batches == float("inf"):
+            steps = float("inf")
+        elif changing is None:
+            steps = -(-batches // self._schedule.accumulate_grad_batches) * max_epochs
+        else:
+            steps = sum(-(-batches // changing.get_accumulate_grad_batches(epoch)) for epoch in range(max_epochs))
         steps = min(steps, max_steps) if max_steps >= 0 else steps
         return int(steps) if steps != float("inf") else steps
 
@@ -1160,8 +1194,8 @@ class Trainer:
 
     @property
     def checkpoint_callback(self) -> Checkpoint | None:
-        """The first callback that saves."""
-        return next(iter(self.checkpoint_callbacks), None)
+        """The first callback that keeps the run's checkpoints; else the first that saves."""
+        return next(iter(sorted(self.checkpoint_callbacks, key=lambda one: not one.keeps_run)), None)
 
     @property
     def early_stopping_callbacks(self) -> list[Callback]:

@@ -381,15 +381,20 @@ class FitLoop:
 
     def _finish_last_batch(self) -> None:
         """Do what comes after ``on_train_batch_end``, where the checkpoint that is resumed from was written in it."""
+        progress = self._progress
+        self.send_due_step()
+        if self.validation is None or not progress.batch_in_epoch or not self._validates_in(progress.epoch):
+            return
+        if self._validation_is_due(progress.batch_in_epoch >= self.max_batches):
+            self._validate(frees_gradients=False)
+
+    def send_due_step(self) -> None:
+        """Send what a step logged whose log boundary was reached, but not passed: a hook failed or saved in between."""
         progress, logged = self._progress, self._logged
         steps, every = progress.batches_that_stepped, logged.every_n_steps
         if progress.recorded_steps < steps and every and steps % every == 0:
             logged.send_step(self._results, steps - 1)
             progress.recorded_steps = steps
-        if self.validation is None or not progress.batch_in_epoch or not self._validates_in(progress.epoch):
-            return
-        if self._validation_is_due(progress.batch_in_epoch >= self.max_batches):
-            self._validate(frees_gradients=False)
 
     def _validate(self, frees_gradients: bool) -> None:
         validation = self.validation

@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import logging
 import pickle
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -269,7 +270,7 @@ class CallbackConformance(Conformance):
         module = TinyClassifier(interrupt_at=where)
         trainer = self._trainer(tmp_path, self._make())
         if where == "training_step":
-            with pytest.raises(KeyboardInterrupt):
+            with _no_errors_logged(), pytest.raises(KeyboardInterrupt):
                 trainer.fit(module)
             return
         try:
@@ -341,6 +342,21 @@ def _own_methods(cls: type) -> list[str]:
             break
         names += [name for name, value in vars(base).items() if not name.startswith("_") and callable(value)]
     return names
+
+
+@contextmanager
+def _no_errors_logged() -> Iterator[None]:
+    """Fail where a hook raises on the way out, which the trainer says and survives."""
+    said: list[logging.LogRecord] = []
+    listener = logging.Handler(logging.ERROR)
+    listener.emit = said.append  # type: ignore[method-assign,assignment]
+    log = logging.getLogger("fulmen")
+    log.addHandler(listener)
+    try:
+        yield
+    finally:
+        log.removeHandler(listener)
+    assert not said, f"a hook failed while the run ended: {said[0].getMessage()}"
 
 
 def _loader(count: int, shuffle: bool = False) -> DataLoader[Any]:
