@@ -159,9 +159,15 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation, strict: a broken link or an unknown name is an error. The pages land in site/."""
+    """The documentation, strict: a broken link or an unknown name is an error; the programs in it run.
+
+    The pages land in site/.
+    """
     session.install("mkdocs", "mkdocs-material", "mkdocstrings[python]", *PINNED)
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
+    _install_wheels(session, "umbrella[metrics,mlflow,rich,tensorboard,wandb]", "metrics")
+    session.install("matplotlib", *PYTEST, *PINNED)
+    _pytest(session, "tests/docs")
 
 
 @nox.session

@@ -274,7 +274,9 @@ class LightningModule(HyperparametersMixin, nn.Module):
         """Compute the loss of a batch: ``training_step(self, batch, batch_idx)``.
 
         Returns:
-            The loss, a 0-d tensor with a graph; or a dict with it as ``"loss"``; or ``None`` to skip the batch.
+            The loss, a 0-d tensor with a graph; or a dict with it as ``"loss"``; or ``None`` to skip the batch. A dict
+            with ``"weight"`` says that the loss is the sum over so many items: the gradient is that of their mean,
+            over all batches that make one optimizer step.
         """
         raise NotImplementedError(f"`{type(self).__name__}` must define `training_step` to be used with fit")
 
@@ -298,7 +300,8 @@ class LightningModule(HyperparametersMixin, nn.Module):
 
         Accepted are: an optimizer; a list of them; ``(optimizers, schedulers)``; a dict ``{"optimizer": ...,
         "lr_scheduler": ...}``, where the scheduler may be a dict of scheduler, interval, frequency, monitor, strict
-        and name; a list of such dicts.
+        and name; a list of such dicts; a dict of names, ``{"critic": optimizer, "generator": {"optimizer": ...,
+        "frequency": 5}}``, where each has a step of its own, ``training_step_critic(self, batch, batch_idx)``.
         """
         raise NotImplementedError(f"`{type(self).__name__}` must define `configure_optimizers` to be used with fit")
 

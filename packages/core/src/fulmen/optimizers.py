@@ -32,8 +32,18 @@ _OPTIMIZER_KEYS = ("optimizer", "lr_scheduler", "monitor", "frequency")
 
 _ACCEPTED = (
     "an optimizer, a list of them, (optimizers, schedulers), a dict with 'optimizer' and 'lr_scheduler', a list of "
-    "such dicts, or None"
+    "such dicts, a dict of name -> optimizer or such a dict, or None"
 )
+
+
+@dataclass
+class NamedOptimizer:
+    """One of several optimizers that automatic optimization steps, each with its own step function."""
+
+    name: str
+    optimizer: Optimizer
+    frequency: int = 1  #: steps in every n-th optimization step
+    step: Any = None  #: its step function or that method's name; ``None`` for ``training_step_NAME``
 
 
 def parse_optimizers(returned: Any, automatic: bool) -> tuple[list[Optimizer], list[SchedulerConfig]]:
@@ -52,6 +62,12 @@ def parse_optimizers(returned: Any, automatic: bool) -> tuple[list[Optimizer], l
         optimizers: list[Any] = []
     elif _is_optimizer(returned):
         optimizers = [returned]
+    elif is_named(returned):
+        optimizers = []
+        for item in returned.values():
+            own, theirs = _of_dict(item, (*_OPTIMIZER_KEYS, "step")) if isinstance(item, Mapping) else ([item], [])
+            optimizers += own
+            schedulers += theirs
     elif isinstance(returned, Mapping):
         optimizers, schedulers = _of_dict(returned)
         monitor = returned.get("monitor")
@@ -76,6 +92,42 @@ def parse_optimizers(returned: Any, automatic: bool) -> tuple[list[Optimizer], l
     return optimizers, configs
 
 
+def is_named(returned: Any) -> bool:
+    """Return whether ``configure_optimizers`` returned optimizers by name: ``{"generator": ..., "critic": ...}``."""
+    return (
+        isinstance(returned, Mapping)
+        and len(returned) > 0
+        and "optimizer" not in returned
+        and all(
+            _is_optimizer(item) or (isinstance(item, Mapping) and "optimizer" in item) for item in returned.values()
+        )
+    )
+
+
+def named_optimizers(returned: Mapping[str, Any]) -> list[NamedOptimizer]:
+    """Return the optimizers of a dict of names, in its order.
+
+    Raises:
+        MisconfigurationException: a name is no identifier, or a frequency is no whole number >= 1.
+    """
+    named = []
+    for name, item in returned.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise MisconfigurationException(
+                f"`configure_optimizers` named an optimizer {name!r}; use a word that can end a method's name, such as "
+                "'generator' for `training_step_generator`"
+            )
+        settings = item if isinstance(item, Mapping) else {"optimizer": item}
+        frequency = settings.get("frequency", 1)
+        if isinstance(frequency, bool) or not isinstance(frequency, int) or frequency < 1:
+            raise MisconfigurationException(
+                f"the `frequency` of the optimizer {name!r} must be a whole number >= 1, but is {frequency!r}; 5 steps "
+                "it in every fifth step"
+            )
+        named.append(NamedOptimizer(name, settings["optimizer"], frequency, settings.get("step")))
+    return named
+
+
 def _is_optimizer(value: Any) -> bool:
     """An optimizer of torch's, or a class of the user's with the methods that training calls."""
     return isinstance(value, Optimizer) or (
@@ -91,13 +143,13 @@ def _are_pairs(returned: Any) -> bool:
     )
 
 
-def _of_dict(returned: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-    unknown = [key for key in returned if key not in _OPTIMIZER_KEYS]
+def _of_dict(returned: Mapping[str, Any], keys: tuple[str, ...] = _OPTIMIZER_KEYS) -> tuple[list[Any], list[Any]]:
+    unknown = [key for key in returned if key not in keys]
     if unknown:
         advise(
             "FUL013",
-            f"`configure_optimizers` returned the key {unknown[0]!r}{nearest(unknown[0], _OPTIMIZER_KEYS)}, which is "
-            f"not looked at; known are: {', '.join(_OPTIMIZER_KEYS)}",
+            f"`configure_optimizers` returned the key {unknown[0]!r}{nearest(unknown[0], keys)}, which is "
+            f"not looked at; known are: {', '.join(keys)}",
         )
     if "optimizer" not in returned:
         raise _bad_form(returned)

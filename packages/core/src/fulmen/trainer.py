@@ -49,8 +49,9 @@ from fulmen.loops.evaluate import EvaluationLoop
 from fulmen.loops.fit import FitLoop
 from fulmen.loops.optimization import Optimization, clip_gradients
 from fulmen.loops.predict import PredictionLoop
+from fulmen.loops.turns import Turns
 from fulmen.module import LightningModule
-from fulmen.optimizers import SchedulerConfig, parse_optimizers
+from fulmen.optimizers import SchedulerConfig, is_named, named_optimizers, parse_optimizers
 from fulmen.options import Clipping, Debugging, Limits, Schedule, from_environment
 from fulmen.progress import Progress
 from fulmen.rank import rank_zero_info
@@ -234,7 +235,7 @@ class Trainer:
         self._schedulers: list[SchedulerConfig] = []
         self._hooks: HookTable | None = None
         self._results: Results | None = None
-        self._optimization: Optimization | None = None
+        self._optimization: Optimization | Turns | None = None
         self._fit_loop: FitLoop | None = None
         self._evaluation: EvaluationLoop | None = None
         self._prediction: PredictionLoop | None = None
@@ -433,10 +434,10 @@ class Trainer:
         if checkpoint is not None:
             restore_weights(self._parts(), checkpoint, path)
             restore_callbacks(self._parts(), checkpoint)
-        self._optimizers, self._schedulers = parse_optimizers(
-            module.configure_optimizers(), module.automatic_optimization
-        )
-        self._check_optimizers()
+        configured = module.configure_optimizers()
+        self._optimizers, self._schedulers = parse_optimizers(configured, module.automatic_optimization)
+        in_turns = module.automatic_optimization and is_named(configured)
+        self._check_optimizers(in_turns)
         hooks = self._hooks = HookTable(self, module, self._callbacks)
         results = self._results = Results(training=True)
         results.scope = results.scope_of("on_fit_start")
@@ -444,9 +445,11 @@ class Trainer:
         for hook in hooks.on_fit_start:
             hook()
         self._log_hyperparameters()
-        self._optimization = Optimization(
-            module, self._optimizers, hooks, results, self._precision, self._clipping, self._progress
-        )
+        parts = (module, hooks, results, self._precision, self._clipping, self._progress)
+        if in_turns:
+            self._optimization = Turns(named_optimizers(configured), *parts)
+        else:
+            self._optimization = Optimization(self._optimizers, *parts)
         self._optimization.accumulate = self._schedule.accumulate_grad_batches
         loop = self._fit_loop = FitLoop(
             module=module,
@@ -627,12 +630,10 @@ class Trainer:
 
     def _check_can_fit(self, train_dataloaders: Any) -> None:
         module = self.lightning_module
-        for name in ("training_step", "configure_optimizers"):
-            if not is_overridden(name, module, LightningModule):
-                arguments = "self, batch, batch_idx" if name == "training_step" else "self"
-                raise MisconfigurationException(
-                    f"`{type(module).__name__}` defines no `{name}`, which fit needs; define `{name}({arguments})`"
-                )
+        if not is_overridden("configure_optimizers", module, LightningModule):
+            raise _lacks(module, "configure_optimizers", "self")
+        if not any(name.startswith("training_step_") for name in dir(module)):  # those of named optimizers
+            self._check_training_step()
         self._check_source(self._source("train_dataloader", train_dataloaders), "fit")
         if not module.automatic_optimization and (
             self._clipping.value is not None or self._schedule.accumulate_grad_batches > 1
@@ -642,11 +643,19 @@ class Trainer:
                 "`self.automatic_optimization = False` clip and accumulate in `training_step`"
             )
 
-    def _check_optimizers(self) -> None:
+    def _check_training_step(self) -> None:
+        if not is_overridden("training_step", self.lightning_module, LightningModule):
+            raise _lacks(self.lightning_module, "training_step", "self, batch, batch_idx")
+
+    def _check_optimizers(self, in_turns: bool) -> None:
+        if in_turns:
+            return
+        self._check_training_step()
         if self.lightning_module.automatic_optimization and len(self._optimizers) > 1:
             raise MisconfigurationException(
-                f"`configure_optimizers` returned {len(self._optimizers)} optimizers, and automatic optimization steps "
-                "one; set `self.automatic_optimization = False` and step them in `training_step`"
+                f"`configure_optimizers` returned {len(self._optimizers)} optimizers without names; return "
+                "{'generator': ..., 'critic': ...} and define `training_step_generator` and `training_step_critic`, or "
+                "set `self.automatic_optimization = False` and step them in `training_step`"
             )
 
     def _add_callbacks_of(self, module: LightningModule) -> None:
@@ -869,7 +878,7 @@ class Trainer:
         """Clip the gradients of an optimizer's parameters."""
         clip_gradients(getattr(optimizer, "optimizer", optimizer), gradient_clip_val, gradient_clip_algorithm)
 
-    def _running_optimization(self, method: str) -> Optimization:
+    def _running_optimization(self, method: str) -> Optimization | Turns:
         if self._optimization is None:
             raise MisconfigurationException(f"`{method}` was called outside of fit; call it in `training_step`")
         return self._optimization
@@ -1310,6 +1319,12 @@ class Trainer:
 
 
 _NO_RUN = NoRun()
+
+
+def _lacks(module: LightningModule, name: str, arguments: str) -> MisconfigurationException:
+    return MisconfigurationException(
+        f"`{type(module).__name__}` defines no `{name}`, which fit needs; define `{name}({arguments})`"
+    )
 
 
 def _as_list(value: Any) -> list[Any]:

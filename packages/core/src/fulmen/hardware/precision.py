@@ -89,12 +89,23 @@ class Precision:
         if self.scaler is not None:
             self.scaler.unscale_(optimizer)
 
-    def step(self, optimizer: Optimizer) -> None:
-        """Step the optimizer; skipped by the scaler where gradients overflowed."""
+    def step(self, optimizer: Optimizer, update_scale: bool = True) -> None:
+        """Step the optimizer; skipped by the scaler where gradients overflowed.
+
+        Args:
+            optimizer: what steps.
+            update_scale: let the scale adapt now; with several optimizers that happens once, after the last.
+        """
         if self.scaler is None:
             optimizer.step()
         else:
             self.scaler.step(optimizer)
+            if update_scale:
+                self.scaler.update()
+
+    def update_scale(self) -> None:
+        """Let the loss scale adapt, after all optimizers have stepped."""
+        if self.scaler is not None:
             self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:

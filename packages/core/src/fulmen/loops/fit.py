@@ -33,7 +33,8 @@ from fulmen.errors import MisconfigurationException, nearest
 from fulmen.hooks import HookTable
 from fulmen.logged import LoggedMetrics
 from fulmen.loops.evaluate import EvaluationLoop
-from fulmen.loops.optimization import Optimization
+from fulmen.loops.optimization import Optimization, outputs_for_hooks
+from fulmen.loops.turns import Turns
 from fulmen.module import LightningModule
 from fulmen.optimizers import SchedulerConfig
 from fulmen.options import Debugging, Schedule
@@ -70,7 +71,7 @@ class FitLoop:
         source: LoaderSource,
         limit: int | float,
         prepare: Prepare | None,
-        optimization: Optimization,
+        optimization: Optimization | Turns,
         schedulers: list[SchedulerConfig],
         validation: EvaluationLoop | None,
         results: Results,
@@ -273,7 +274,7 @@ class FitLoop:
                 self._step_schedulers("epoch", plateau=False)
             if end_hooks:
                 results.scope = end_scope
-                shown = _outputs_of(outputs, manual)
+                shown = outputs_for_hooks(outputs, manual)
                 for hook in end_hooks:
                     hook(shown, batch, batch_idx - 1)
             if stepping:
@@ -432,6 +433,8 @@ class FitLoop:
         for config in self._schedulers:
             if config.interval != interval or config.reduce_on_plateau != plateau or position % config.frequency:
                 continue
+            if interval == "step" and not self._optimization.stepped_with(config.scheduler):
+                continue
             value = None
             if plateau:
                 metrics = self._logged.callback_metrics
@@ -445,13 +448,3 @@ class FitLoop:
                     continue
             self._results.scope = self._results.scope_of("lr_scheduler_step")
             self._module.lr_scheduler_step(config.scheduler, value)
-
-
-def _outputs_of(output: Any, manual: bool) -> Any:
-    """Return what ``training_step`` returned as hooks get it: a dict with the detached loss."""
-    if output is None:
-        return {} if manual else None
-    if isinstance(output, dict):
-        loss = output.get("loss")
-        return {**output, "loss": loss.detach()} if loss is not None and hasattr(loss, "detach") else output
-    return {"loss": output.detach()} if hasattr(output, "detach") else {"loss": output}

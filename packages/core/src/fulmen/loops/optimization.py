@@ -19,6 +19,7 @@ from fulmen.advice import advise, code_of
 from fulmen.errors import MisconfigurationException
 from fulmen.hardware.precision import Precision
 from fulmen.hooks import HookTable, is_overridden, taking
+from fulmen.loops.weights import WindowWeights
 from fulmen.module import LightningModule, require_scalar_loss
 from fulmen.optimizers import LightningOptimizer
 from fulmen.options import Clipping
@@ -30,24 +31,28 @@ class Optimization:
     """What a fit does with each batch, resolved once before its loop.
 
     Args:
-        module: the module that trains.
         optimizers: those that ``configure_optimizers`` returned.
+        module: the module that trains.
         hooks: which hooks are overridden.
         results: where ``self.log`` of training puts its values.
         precision: contexts and loss scaling.
         clipping: the trainer's clipping arguments.
         progress: the counters; an optimizer step counts up ``global_step``.
+        step: what a batch goes through; ``training_step`` by default.
+        counts: whether its steps are those that ``global_step`` counts.
     """
 
     def __init__(
         self,
-        module: LightningModule,
         optimizers: list[Optimizer],
+        module: LightningModule,
         hooks: HookTable,
         results: Results,
         precision: Precision,
         clipping: Clipping,
         progress: Progress,
+        step: Callable[..., Any] | None = None,
+        counts: bool = True,
     ) -> None:
         self._module = module
         self._optimizers = optimizers
@@ -63,7 +68,14 @@ class Optimization:
         def own(name: str) -> bool:
             return is_overridden(name, module, LightningModule)
 
-        self._training_step = taking(module.training_step, 2)
+        self._counts = int(counts)
+        #: whether the scale of ``16-mixed`` changes after each step; several optimizers share one change
+        self.updates_scale = True
+        self._wrappers: list[LightningOptimizer] = []
+        self._step_name = getattr(step, "__name__", "training_step")
+        self._step_code = code_of(step if step is not None else module.training_step)
+        self._weights = WindowWeights(self._step_name)
+        self._training_step = taking(step if step is not None else module.training_step, 2)
         if precision.needs_context:
             self._training_step = _inside(precision, self._training_step)
         self._step_scope = results.scope_of("training_step")
@@ -96,6 +108,10 @@ class Optimization:
             return self.run_with_closure
         return self.run_automatic
 
+    def stepped_with(self, scheduler: Any) -> bool:
+        """Return whether the optimizer of a scheduler took part in the last step."""
+        return True
+
     # ------------------------------------------------------------------------------ automatic optimization
 
     def run_automatic(self, batch: Any, batch_idx: int, stepping: bool) -> Any:
@@ -108,16 +124,18 @@ class Optimization:
             self._zero_grad(batch_idx, optimizer)
         if loss is not None:
             if loss.numel() != 1 or not loss.requires_grad:
-                require_scalar_loss(loss, "training_step")
+                require_scalar_loss(loss, self._step_name)
             self._backward(loss)
         if stepping:
+            if self._weights.total is not None:
+                self._weights.finish(optimizer, self.accumulate)
             if self._prepares_step:
                 self._before_step(optimizer)
             if self._scales:
-                self._precision.step(optimizer)
+                self._precision.step(optimizer, self.updates_scale)
             else:
                 optimizer.step()
-            self._progress.global_step += 1
+            self._progress.global_step += self._counts
         return output
 
     def run_with_closure(self, batch: Any, batch_idx: int, stepping: bool) -> Any:
@@ -133,7 +151,7 @@ class Optimization:
                 if self.accumulate == 1 or batch_idx % self.accumulate == 0:
                     self._zero_grad(batch_idx, optimizer)
                 if loss is not None:
-                    require_scalar_loss(loss, "training_step")
+                    require_scalar_loss(loss, self._step_name)
                     self._backward(loss)
             return loss
 
@@ -143,11 +161,11 @@ class Optimization:
         results.scope = results.scope_of("optimizer_step")
         closure_with_hooks = self._then_before_step(closure, optimizer)
         if self._own_optimizer_step:
-            wrapper = module._optimizer_wrappers[0]
+            wrapper = self._wrappers[0]
             module.optimizer_step(self._progress.epoch, batch_idx, wrapper, closure_with_hooks)
         else:
             optimizer.step(closure_with_hooks)  # type: ignore[arg-type]
-        self._progress.global_step += 1
+        self._progress.global_step += self._counts
         if not outputs:
             raise MisconfigurationException(
                 f"`{type(module).__name__}.optimizer_step` never called its closure, so no batch was trained on; call "
@@ -171,10 +189,11 @@ class Optimization:
         if isinstance(output, Mapping):
             if "loss" not in output:
                 raise MisconfigurationException(
-                    f"`training_step` returned a dict without 'loss' (its keys: {', '.join(map(str, output))}); add "
-                    "the loss under that key"
+                    f"`{self._step_name}` returned a dict without 'loss' (its keys: {', '.join(map(str, output))}); "
+                    "add the loss under that key"
                 )
             loss = output["loss"]
+            self._weights.of_batch = output.get("weight")
         else:
             loss = output
         if loss is None:
@@ -182,15 +201,18 @@ class Optimization:
                 self._warned_of_none = True
                 advise(
                     "FUL016",
-                    "`training_step` returned None, so this batch trains nothing; return the loss if it should",
-                    where=code_of(self._module.training_step),
+                    f"`{self._step_name}` returned None, so this batch trains nothing; return the loss if it should",
+                    where=self._step_code,
                 )
             return None
         if not isinstance(loss, Tensor):
-            require_scalar_loss(loss, "training_step")
+            require_scalar_loss(loss, self._step_name)
         return loss  # type: ignore[no-any-return]
 
     def _zero_grad(self, batch_idx: int, optimizer: Optimizer) -> None:
+        weights = self._weights
+        if weights.total is not None or weights.has_unweighted:
+            weights.start()
         if self._zero_grad_hooks:
             self._call(self._zero_grad_hooks, optimizer)
         if self._zeroes_directly:
@@ -203,7 +225,10 @@ class Optimization:
             optimizer.zero_grad()
 
     def _backward(self, loss: Tensor) -> None:
-        if self.accumulate > 1:
+        if self._weights.of_batch is not None:
+            loss = self._weights.weigh(loss)
+        elif self.accumulate > 1:
+            self._weights.has_unweighted = True
             loss = loss / self.accumulate
         if self._before_backward_hooks:
             self._call(self._before_backward_hooks, loss)
@@ -232,6 +257,8 @@ class Optimization:
     ) -> Callable[[], Tensor | None]:
         def closure_with_hooks() -> Tensor | None:
             loss = closure()
+            if self._weights.total is not None:
+                self._weights.finish(optimizer, self.accumulate)
             self._before_step(optimizer)
             return loss
 
@@ -273,7 +300,7 @@ class Optimization:
         wrappers = [LightningOptimizer(optimizer, self._step_by_hand) for optimizer in self._optimizers]
         for wrapper in wrappers:
             wrapper._toggle, wrapper._untoggle = self.toggle, self.untoggle
-        self._module.__dict__["_optimizer_wrappers"] = wrappers
+        self._wrappers = self._module.__dict__["_optimizer_wrappers"] = wrappers
 
     def _step_by_hand(self, optimizer: Optimizer, closure: Callable[[], Any] | None) -> Any:
         """Do what a wrapper's ``step`` does: in manual optimization with the hooks and the count of steps."""
@@ -303,7 +330,7 @@ class Optimization:
             return optimizer.step(closure) if closure is not None else optimizer.step()
         if closure is not None:
             closure()
-        self._precision.step(optimizer)
+        self._precision.step(optimizer, self.updates_scale)
         return None
 
     def toggle(self, optimizer: Optimizer) -> None:
@@ -343,3 +370,13 @@ def _inside(precision: Precision, step: Callable[..., Any]) -> Callable[..., Any
             return step(batch, batch_idx)
 
     return step_in_context
+
+
+def outputs_for_hooks(output: Any, manual: bool) -> Any:
+    """Return what ``training_step`` returned as hooks get it: a dict with the detached loss."""
+    if output is None:
+        return {} if manual else None
+    if isinstance(output, dict):
+        loss = output.get("loss")
+        return {**output, "loss": loss.detach()} if loss is not None and hasattr(loss, "detach") else output
+    return {"loss": output.detach()} if hasattr(output, "detach") else {"loss": output}
