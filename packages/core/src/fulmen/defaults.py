@@ -224,14 +224,41 @@ def last_checkpoint(callbacks: Sequence[Checkpoint], root: Path) -> str | None:
         callbacks: those that save.
         root: the folder in which runs lie, each with its ``checkpoints``.
     """
-    told = [Path(path) for one in callbacks for path in (one.last_model_path, one.best_model_path) if path]
     folders = [Path(folder) for one in callbacks if (folder := getattr(one, "dirpath", None))]
     places = (
-        [path for path in told if path.is_file()],
         [path for folder in folders for path in folder.glob("*.ckpt")],
         [*root.glob("*/checkpoints/*.ckpt"), *root.glob("checkpoints/*.ckpt")],
     )
+    told = newest_of(callbacks)
+    if told is not None:
+        return told
     for found in places:
         if found:
-            return str(max(found, key=lambda path: path.stat().st_mtime_ns))
+            return _newest(found)
     return None
+
+
+def newest_of(callbacks: Sequence[Checkpoint]) -> str | None:
+    """Return the newest file that these callbacks have saved, ``None`` for none."""
+    told = [Path(path) for one in callbacks for path in (one.last_model_path, one.best_model_path) if path]
+    found = [path for path in told if path.is_file()]
+    return _newest(found) if found else None
+
+
+def _newest(paths: Sequence[Path]) -> str:
+    return str(max(paths, key=lambda path: path.stat().st_mtime_ns))
+
+
+def hpc_checkpoint(folder: str) -> str:
+    """Return the checkpoint with the highest number that a cluster's job left as ``hpc_ckpt_N.ckpt`` in a folder.
+
+    Raises:
+        MisconfigurationException: there is none.
+    """
+    numbered = {int(path.stem[9:]): path for path in Path(folder).glob("hpc_ckpt_*.ckpt") if path.stem[9:].isdigit()}
+    if not numbered:
+        raise MisconfigurationException(
+            f"`ckpt_path='hpc'`: there is no hpc_ckpt_N.ckpt in {folder}; pass the `default_root_dir` of the job that "
+            "saved it, or ckpt_path='last'"
+        )
+    return str(numbered[max(numbered)])

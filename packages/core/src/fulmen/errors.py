@@ -30,6 +30,13 @@ class CheckpointError(FulmenError):
     """A checkpoint could not be written or read."""
 
 
+class SIGTERMException(SystemExit):
+    """The process was asked to end by SIGTERM; its exit status is 143 where nobody catches this."""
+
+    def __init__(self) -> None:
+        super().__init__(143)
+
+
 class LoggerError(FulmenError):
     """A tracker could not be opened or written to; the points stay in the run's journal."""
 

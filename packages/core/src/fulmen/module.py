@@ -52,7 +52,7 @@ class LightningModule(HyperparametersMixin, nn.Module):
         super().__init__(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        run_time = ("_trainer", "_results", "_optimizer_wrappers")
+        run_time = ("_trainer", "_results", "_optimizer_wrappers", "_compiled_call_impl")
         return {name: value for name, value in self.__dict__.items() if name not in run_time}
 
     # ------------------------------------------------------------------------------------------- the run

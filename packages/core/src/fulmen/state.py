@@ -48,6 +48,9 @@ class TrainerState:
     fn: TrainerFn | None = None
     stage: RunningStage | None = None
     should_stop: bool = False  #: set by callbacks and users; training ends at the next batch once minimums are met
+    inside_batches: bool = False  #: whether the batches of a training epoch are under way
+    interruption: BaseException | None = None  #: raised after this batch: Ctrl-C, or SIGTERM
+    received_sigterm: bool = False
 
     @property
     def finished(self) -> bool:

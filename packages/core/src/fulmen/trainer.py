@@ -34,6 +34,7 @@ from fulmen.checkpoint.training_state import (
     restore_training,
     restore_weights,
 )
+from fulmen.compilation import compile_in_place, compile_options
 from fulmen.data.combined import is_collection
 from fulmen.data.loaders import LoaderSource
 from fulmen.data.preparation import Prepare, preparation
@@ -58,6 +59,7 @@ from fulmen.rank import rank_zero_info
 from fulmen.results import Results
 from fulmen.results_table import print_results
 from fulmen.seed import isolate_rng
+from fulmen.signals import ending_between_batches, is_interactive
 from fulmen.state import RunningStage, TrainerFn, TrainerState, TrainerStatus
 from fulmen.tracking.no_run import NoRun
 from fulmen.tracking.run import Run
@@ -109,6 +111,8 @@ class Trainer:
         use_distributed_sampler: give each process its part of the data.
         profiler: not available yet.
         detect_anomaly: let autograd name the operation that made a NaN; slow.
+        compile: fit through ``torch.compile``: the module's ``forward`` and its parts are compiled in place; a dict
+            holds arguments of ``torch.compile``, such as ``{"mode": "max-autotune"}``.
         barebones: switch off everything that costs time, to measure the bare loop.
         plugins: not available yet.
         sync_batchnorm: share batch statistics between processes.
@@ -159,6 +163,7 @@ class Trainer:
         use_distributed_sampler: bool = True,
         profiler: Any = None,
         detect_anomaly: bool = False,
+        compile: bool | dict[str, Any] = False,
         barebones: bool = False,
         plugins: Any = None,
         sync_batchnorm: bool = False,
@@ -211,6 +216,7 @@ class Trainer:
         self._schedule = Schedule.of(
             **{name: option[name] for name in inspect.signature(Schedule.of).parameters if name in option}
         )
+        self._compile_options = compile_options(option["compile"])
         self._clipping = Clipping.of(option["gradient_clip_val"], option["gradient_clip_algorithm"])
         self._accelerator = Accelerator(option["accelerator"], option["devices"])
         defaults.check_single_process(option, self._accelerator)
@@ -240,8 +246,6 @@ class Trainer:
         self._evaluation: EvaluationLoop | None = None
         self._prediction: PredictionLoop | None = None
         self._ckpt_path: str | None = None
-        #: the process was asked to end by SIGTERM
-        self.received_sigterm = False
 
     # -------------------------------------------------------------------------------------- entry points
 
@@ -261,7 +265,8 @@ class Trainer:
             train_dataloaders: a loader of batches, or several in lists and dicts; a data module is accepted too.
             val_dataloaders: a loader or several to validate on.
             datamodule: the data, in place of loaders.
-            ckpt_path: continue from this checkpoint: a path, ``"best"`` or ``"last"``.
+            ckpt_path: continue from this checkpoint: a path, a URL that fsspec knows, ``"best"``, ``"last"``, or
+                ``"hpc"`` for the newest that a cluster's job left in ``default_root_dir``.
             weights_only: ``False`` lets the checkpoint run code as it loads: only for files that you trust.
 
         Raises:
@@ -382,17 +387,23 @@ class Trainer:
         status = "failed"
         try:
             check_hook_names(module, self._callbacks, self._datamodule)
-            yield
-            self._teardown(fn)
+            with ending_between_batches(self.state):
+                yield
+                self._teardown(fn)
             status, self.state.status = "success", TrainerStatus.FINISHED
         except BaseException as error:
             self.state.status = TrainerStatus.INTERRUPTED
             if isinstance(error, (KeyboardInterrupt, SystemExit)):
                 status = "interrupted"
             self._tell_of(error)
+            if isinstance(error, KeyboardInterrupt) and fn is TrainerFn.FITTING:
+                self._say_where_it_stopped()
+                if is_interactive():
+                    return  # whoever pressed Ctrl-C is there, and goes on with what was trained
             raise
         finally:
             self.state.stage = None
+            self.state.inside_batches = False
             self._logged.active = None
             module.__dict__["_results"] = None
             torch.set_grad_enabled(True)
@@ -401,6 +412,11 @@ class Trainer:
                 # The trackers' SDKs have hooks of their own for the interpreter's exit; ours must run before them.
                 atexit.unregister(self._close_run)
                 atexit.register(self._close_run)
+
+    def _say_where_it_stopped(self) -> None:
+        saved = defaults.newest_of(self.checkpoint_callbacks)
+        continues = f"; fit(..., ckpt_path={saved!r}) continues from what was saved last" if saved else ""
+        rank_zero_info("stopped in epoch %d after step %d%s", self.current_epoch, self.global_step, continues)
 
     def _tell_of(self, error: BaseException) -> None:
         """Run the hooks of an exception; one that fails itself hides neither the first error nor the next hook."""
@@ -434,6 +450,8 @@ class Trainer:
         if checkpoint is not None:
             restore_weights(self._parts(), checkpoint, path)
             restore_callbacks(self._parts(), checkpoint)
+        if self._compile_options is not None:
+            compile_in_place(module, self._compile_options)
         configured = module.configure_optimizers()
         self._optimizers, self._schedulers = parse_optimizers(configured, module.automatic_optimization)
         in_turns = module.automatic_optimization and is_named(configured)
@@ -813,8 +831,12 @@ class Trainer:
         if ckpt_path is None:
             return None
         if not isinstance(ckpt_path, (str, os.PathLike)):
-            raise MisconfigurationException(f"`ckpt_path` must be a path, 'best' or 'last', but is {ckpt_path!r}")
+            raise MisconfigurationException(
+                f"`ckpt_path` must be a path, 'best', 'last' or 'hpc', but is {ckpt_path!r}"
+            )
         path = os.fspath(ckpt_path)
+        if path == "hpc":
+            return defaults.hpc_checkpoint(self._default_root_dir)
         if path not in ("best", "last"):
             return path
         checkpoints = self.checkpoint_callbacks
@@ -896,8 +918,13 @@ class Trainer:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the last entry point was interrupted."""
+        """Whether the last entry point ended by Ctrl-C, a signal or an error."""
         return self.state.status is TrainerStatus.INTERRUPTED
+
+    @property
+    def received_sigterm(self) -> bool:
+        """Whether the process was asked to end by SIGTERM."""
+        return self.state.received_sigterm
 
     @property
     def training(self) -> bool:

@@ -241,7 +241,7 @@ class FitLoop:
         validates = self.validation is not None and self._validates_in(progress.epoch)
         max_steps = schedule.max_steps
         batch_idx = progress.batch_in_epoch
-        logged.inside_batches = True
+        logged.inside_batches = state.inside_batches = True
         self._ended_early = False
         manual = not self._module.automatic_optimization
 
@@ -282,6 +282,8 @@ class FitLoop:
                 if (log_every and steps % log_every == 0) or state.should_stop or logs_always:
                     logged.send_step(results, steps - 1)
                 progress.recorded_steps = steps
+            if state.interruption is not None:  # here all of the batch is recorded, and a resumed run validates first
+                raise state.interruption
             if validates and self._validation_is_due(is_last):
                 self._validate(frees_gradients=stepping)
                 logged.inside_batches = True
@@ -297,6 +299,9 @@ class FitLoop:
                 state.should_stop = True
                 if self._may_stop():
                     break
+        if state.interruption is not None:
+            raise state.interruption
+        state.inside_batches = False
         results.begin_batch(None)
 
     def _explain_empty_epoch(self) -> None:
