@@ -346,12 +346,20 @@ class ModelCheckpoint(Checkpoint):
         elif trainer.is_global_zero:
             files.link(newest, self.last_model_path)
             self._written.add(self.last_model_path)
+            self._tell_loggers(trainer)
 
     def _write(self, trainer: Trainer, path: str) -> None:
         trainer.save_checkpoint(path, self.save_weights_only)
         self._written.add(path)
         if path != self.last_model_path:
             self._last_checkpoint_saved = path
+        self._tell_loggers(trainer)
+
+    def _tell_loggers(self, trainer: Trainer) -> None:
+        """Let loggers upload what was written, if they are asked to (``log_model``)."""
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                logger.after_save_checkpoint(self)
 
     def _remove_pushed_out(self, trainer: Trainer) -> None:
         """Remove what newer files replace, now that those are complete."""

@@ -7,6 +7,7 @@ A method whose name looks like a hook but is none (``on_train_epoch_ends``) is a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -241,6 +242,10 @@ class Checkpoint(Callback):
 
     best_model_path: str = ""  #: the best checkpoint so far, ``""`` while there is none
     last_model_path: str = ""  #: the newest ``last`` checkpoint, ``""`` while there is none
+    best_model_score: Any = None  #: the metric of the best, a number or 0-d tensor
+    current_score: Any = None  #: the metric of the newest
+    best_k_models: Mapping[str, Any] = MappingProxyType({})  #: path -> metric of all that are kept
+    save_top_k: int = 1  #: how many are kept; -1 for all
 
     @property
     def resume_path(self) -> str:

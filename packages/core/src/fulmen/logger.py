@@ -1,5 +1,8 @@
 """Logger: how a tracker joins a run (stable interface).
 
+This file is longer than 400 lines because a logger's author finds all in one place: what to write, what users call, what
+core does for both, and the capabilities.
+
 Whoever writes a logger fills in ``open``, ``log_metrics``, ``log_hyperparams`` and ``close``, and a method for each
 further thing that the service can show (``LogsImages``, ``LogsText``, ...). Everything else is core's: the run's
 journal gets each record first, and a delivery thread of the logger's own calls these methods, in order, with retries,
@@ -12,12 +15,24 @@ is recorded in the journal and delivered like everything else; without a run it 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from fulmen.rank import is_global_zero
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fulmen.callback import Checkpoint
+    from fulmen.graph import Graph
+    from fulmen.watch import Watch
+
+_log = logging.getLogger("fulmen")
 
 #: Version of this interface: a plug-in declares the one that it was written for, ``interface = (1, 0)``.
 LOGGER_INTERFACE = (1, 0)
@@ -87,18 +102,66 @@ class Recorder(Protocol):
     def log_artifact(self, path: Any, name: str | None = None, *, only: Logger | None = None) -> None:
         """Record a file."""
 
+    def log_histogram(
+        self, key: str, values: Any, step: int | None = None, *, only: Logger | None = None, **kwargs: Any
+    ) -> None:
+        """Record how values are distributed."""
+
+    def log_audio(
+        self,
+        key: str,
+        audios: Sequence[Any],
+        step: int | None = None,
+        *,
+        only: Logger | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record sounds."""
+
+    def log_video(
+        self,
+        key: str,
+        videos: Sequence[Any],
+        step: int | None = None,
+        *,
+        only: Logger | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record videos."""
+
+    def log_graph(self, graph: Graph, *, only: Logger | None = None) -> None:
+        """Record a model's graph."""
+
+    def log_checkpoints(self, callback: Checkpoint, *, only: Logger) -> None:
+        """Record the checkpoints that a callback has written, now or at the end, as ``only.log_model`` says."""
+
 
 #: Methods that a user may call as well as core: a call from outside the delivery thread is recorded first.
-RECORDED_METHODS = ("log_metrics", "log_hyperparams", "log_image", "log_text", "log_table", "log_artifact")
+RECORDED_METHODS = (
+    "log_metrics",
+    "log_hyperparams",
+    "log_image",
+    "log_text",
+    "log_table",
+    "log_artifact",
+    "log_histogram",
+    "log_audio",
+    "log_video",
+)
 
 
 def _recorded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``method`` such that a call made while a run is on goes through the run's journal."""
+    """Return ``method`` such that a call made while a run is on goes through the run's journal.
+
+    In other processes than the first it does nothing: the service is the first one's.
+    """
 
     @functools.wraps(method)
     def call(self: Logger, *args: Any, **kwargs: Any) -> Any:
         recorder = self._recorder  # pyright: ignore[reportPrivateUsage]
         if recorder is None:
+            if not is_global_zero():
+                return None
             self.ensure_open()
             return method(self, *args, **kwargs)
         if recorder.is_delivering():
@@ -108,11 +171,45 @@ def _recorded(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class NoExperiment:
+    """What ``logger.experiment`` is where nothing may be logged: all can be called, indexed and set, to no effect."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoExperiment:
+        return self
+
+    def __getitem__(self, key: Any) -> NoExperiment:
+        return self
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Keep nothing."""
+
+
+def _first_process_only(experiment: property) -> property:
+    """Return the property such that other processes than the first get a :class:`NoExperiment`."""
+
+    def get(self: Logger) -> Any:
+        return experiment.__get__(self) if is_global_zero() else NoExperiment()
+
+    return property(get, doc=experiment.__doc__)
+
+
 class Logger(ABC):
     """Base class of all loggers."""
 
     #: The interface version that the plug-in was written for, as ``(major, minor)``; every plug-in declares it.
     interface: ClassVar[tuple[int, int] | None] = None
+
+    #: Whether the service gets the checkpoints that :class:`~fulmen.callbacks.ModelCheckpoint` writes: at the end those
+    #: that are kept (``True``), each when it is written (``"all"``), or none. Needs :class:`LogsCheckpoints`.
+    log_model: bool | Literal["all"] = False
+
+    #: Whether the trainer shows the service the model when ``fit`` begins. Needs :class:`LogsGraph`.
+    wants_graph: bool = False
 
     _recorder: Recorder | None = None
     _is_open: bool = False
@@ -123,6 +220,9 @@ class Logger(ABC):
             method = vars(cls).get(name)
             if callable(method):
                 setattr(cls, name, _recorded(name, method))
+        experiment = vars(cls).get("experiment")
+        if isinstance(experiment, property):
+            cls.experiment = _first_process_only(experiment)  # type: ignore[misc, assignment]
 
     # ------------------------------------------------------------------------------ what an author writes
 
@@ -155,6 +255,68 @@ class Logger(ABC):
     def close(self, status: str) -> None:
         """Release the service; called last, and before core opens the logger anew."""
 
+    # ---------------------------------------------------------------------------------- what users call
+
+    def log_graph(self, model: nn.Module, input_array: Any = None) -> None:
+        """Show the graph of a model, recorded in one forward pass.
+
+        Args:
+            model: the module.
+            input_array: what its ``forward`` takes; its ``example_input_array`` where this is not given. With neither,
+                services show the model in words, if they can.
+        """
+        from fulmen.graph import Graph  # not needed by who draws none
+
+        if not is_global_zero():
+            return
+        graph = Graph.of(model, input_array)
+        recorder = self._recorder
+        if recorder is not None:
+            recorder.log_graph(graph, only=self)
+        elif isinstance(self, LogsGraph):
+            self.ensure_open()
+            self.draw_graph(graph)
+        else:
+            _log.warning("%s cannot show graphs", type(self).__name__)
+
+    def watch(
+        self, model: nn.Module, log: str | None = "gradients", log_freq: int = 100, log_graph: bool = False
+    ) -> Watch | None:
+        """Log histograms of a module's gradients or parameters while it trains.
+
+        They are counted on the module's device, and nothing waits for it. Needs :class:`LogsHistograms`.
+
+        Args:
+            model: the module.
+            log: ``"gradients"``, ``"parameters"``, ``"all"``, or ``None`` for neither.
+            log_freq: backward passes from one histogram of a parameter to its next.
+            log_graph: show the module's graph too; see :meth:`log_graph`.
+
+        Returns:
+            What watches: its ``stop()`` ends it. ``None`` in other processes than the first.
+        """
+        from fulmen.watch import Watch
+
+        if not is_global_zero():
+            return None
+        if log_graph:
+            self.log_graph(model)
+        return Watch(self, model, log, log_freq)
+
+    def unwatch(self, model: nn.Module | None = None) -> None:
+        """End what :meth:`watch` began for a module, or for all."""
+        from fulmen.watch import stop_watching
+
+        stop_watching(self, model)
+
+    def after_save_checkpoint(self, checkpoint_callback: Checkpoint) -> None:
+        """A callback has written a checkpoint; called in the first process.
+
+        What there is to deliver is recorded, as ``log_model`` says, and reaches the service through ``log_checkpoint``.
+        """
+        if self._recorder is not None and self.log_model and isinstance(self, LogsCheckpoints):
+            self._recorder.log_checkpoints(checkpoint_callback, only=self)
+
     # ---------------------------------------------------------------------------------- what users read
 
     @property
@@ -183,8 +345,18 @@ class Logger(ABC):
         return None
 
     @property
+    def root_dir(self) -> str | None:
+        """The folder of all runs of this name, if there is one."""
+        return None
+
+    @property
+    def group_separator(self) -> str:
+        """What stands between the parts of a key."""
+        return "/"
+
+    @property
     def experiment(self) -> Any:
-        """The SDK's own object, open and ready to be used."""
+        """The SDK's own object, open and ready to be used; one without effect in other processes than the first."""
         self.ensure_open()
         return None
 
@@ -326,6 +498,77 @@ class LogsArtifacts(Protocol):
 
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         """Deliver a file, under a name of its own or the file's."""
+
+
+@runtime_checkable
+class LogsHistograms(Protocol):
+    """A logger that can show how values are distributed."""
+
+    def log_histogram(self, key: str, values: Any, step: int | None = None) -> None:
+        """Deliver a histogram; core hands over a ``fulmen.histogram.Histogram``.
+
+        Pass it through ``Histogram.of``, so that users may call this with tensors and arrays too.
+        """
+
+
+@runtime_checkable
+class LogsAudio(Protocol):
+    """A logger that can play sounds."""
+
+    def log_audio(self, key: str, audios: Sequence[Any], step: int | None = None) -> None:
+        """Deliver sounds under one key, each with its own caption; core hands over ``fulmen.audio.Audio``.
+
+        Pass each through ``Audio.of``.
+        """
+
+
+@runtime_checkable
+class LogsVideo(Protocol):
+    """A logger that can play videos."""
+
+    def log_video(self, key: str, videos: Sequence[Any], step: int | None = None) -> None:
+        """Deliver videos under one key, each with its own caption; core hands over ``fulmen.video.Video``.
+
+        Pass each through ``Video.of``.
+        """
+
+
+@runtime_checkable
+class LogsGraph(Protocol):
+    """A logger that can show a model."""
+
+    def draw_graph(self, graph: Graph) -> None:
+        """Deliver a model's graph; one without nodes has only its words."""
+
+
+@runtime_checkable
+class LogsCheckpoints(Protocol):
+    """A logger that can keep checkpoints, with words for the best and the latest."""
+
+    def log_checkpoint(self, checkpoint: SavedCheckpoint) -> None:
+        """Deliver a checkpoint."""
+
+
+@dataclass(frozen=True)
+class SavedCheckpoint:
+    """A checkpoint as it was when it was written, whatever has become of its file since."""
+
+    path: Path  #: a file, or the folder of a sharded checkpoint
+    name: str  #: the name that the callback gave it
+    aliases: tuple[str, ...]  #: ``"latest"``, and ``"best"`` where it was the best of its callback
+    step: int  #: where training stood
+    score: float | None = None  #: its value of the metric that ranks
+    callback: Mapping[str, Any] = field(default_factory=dict)  #: what wrote it: ``type``, ``monitor``, ``mode``, ...
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What programs of this field find beside an uploaded checkpoint."""
+        settings = {name: value for name, value in self.callback.items() if name != "type"}
+        return {
+            "score": self.score,
+            "original_filename": self.name,
+            str(self.callback.get("type", "ModelCheckpoint")): settings,
+        }
 
 
 @runtime_checkable

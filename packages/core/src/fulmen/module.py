@@ -223,8 +223,7 @@ class LightningModule(HyperparametersMixin, nn.Module):
         """
         run = self._run_to_record(key)
         if run is not None:
-            pictures = images if isinstance(images, (list, tuple)) else [images]
-            run.log_image(key, pictures, self._logging_step(step), captions)
+            run.log_image(key, images, self._logging_step(step), captions)
 
     def log_text(self, key: str, text: str, step: int | None = None) -> None:
         """Show words in every logger that can show them."""
@@ -239,6 +238,86 @@ class LightningModule(HyperparametersMixin, nn.Module):
         run = self._run_to_record(key)
         if run is not None:
             run.log_table(key, columns, data, self._logging_step(step))
+
+    def log_figure(
+        self, key: str, figure: Any, caption: str | None = None, step: int | None = None, close: bool = False
+    ) -> None:
+        """Show a matplotlib figure in every logger that can show pictures.
+
+        Args:
+            key: the name under which it appears.
+            figure: the figure, as it is now.
+            caption: words for it.
+            step: the x-axis; by default where training stands.
+            close: close the figure in pyplot afterwards, for those that are made again and again.
+        """
+        if not hasattr(figure, "savefig"):
+            raise MisconfigurationException(
+                f"`log_figure` needs a matplotlib figure, but got a {type(figure).__name__}; log pictures with log_image"
+            )
+        self.log_image(key, [figure], [caption], step)
+        if close:
+            import matplotlib.pyplot
+
+            matplotlib.pyplot.close(figure)
+
+    def log_histogram(self, key: str, values: Any, bins: int = 64, step: int | None = None) -> None:
+        """Show how values are distributed, in every logger that can show histograms; waits for no device.
+
+        Args:
+            key: the name under which it appears.
+            values: a tensor, array or list of numbers of any shape, or ``(counts, edges)`` of ``numpy.histogram``. NaN
+                and infinities are left out.
+            bins: how many ranges.
+            step: the x-axis; by default where training stands.
+        """
+        run = self._run_to_record(key)
+        if run is not None:
+            run.log_histogram(key, values, self._logging_step(step), bins=bins)
+
+    def log_audio(
+        self,
+        key: str,
+        audios: Any,
+        sample_rate: int | None = None,
+        captions: Sequence[str | None] | None = None,
+        step: int | None = None,
+    ) -> None:
+        """Let sounds be heard in every logger that can play them.
+
+        Args:
+            key: the name under which they appear.
+            audios: one sound or a list: tensors or arrays ``(frames,)`` or ``(channels, frames)``, floating point in
+                -1..1 or ``int16``; paths of WAV, MP3, FLAC, OGG or M4A files.
+            sample_rate: frames a second; tensors and arrays need it.
+            captions: words for each sound.
+            step: the x-axis; by default where training stands.
+        """
+        run = self._run_to_record(key)
+        if run is not None:
+            run.log_audio(key, audios, self._logging_step(step), sample_rate=sample_rate, captions=captions)
+
+    def log_video(
+        self,
+        key: str,
+        videos: Any,
+        fps: float = 4,
+        captions: Sequence[str | None] | None = None,
+        step: int | None = None,
+    ) -> None:
+        """Show videos in every logger that can play them.
+
+        Args:
+            key: the name under which they appear.
+            videos: one video or a list: tensors or arrays ``(frames, C, H, W)``, which become GIFs and need Pillow;
+                paths of GIF, MP4, WebM or OGG files.
+            fps: frames a second of tensors and arrays.
+            captions: words for each video.
+            step: the x-axis; by default where training stands.
+        """
+        run = self._run_to_record(key)
+        if run is not None:
+            run.log_video(key, videos, self._logging_step(step), fps=fps, captions=captions)
 
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         """Keep a file with the run, in every logger that can keep files."""

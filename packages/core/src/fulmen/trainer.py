@@ -712,11 +712,16 @@ class Trainer:
             name=self._run_name(),
             version=folder.name,
             finish_timeout_s=self._finish_timeout_s,
+            current_step=self._current_step(),
             companions=defaults.companions(self._loggers, folder),
         )
         self._logged.recorder = self._run
         self._close_run = weakref.finalize(self, self._run.close)
         self._close_run.atexit = False  # see `_entry`
+
+    def _current_step(self) -> Callable[[], int]:
+        progress = self._progress  # the run outlives the trainer
+        return lambda: progress.logging_step
 
     def _run_folder(self) -> Path:
         """Return the run's folder: that of the first logger which has one, else ``lightning_logs/version_N``."""

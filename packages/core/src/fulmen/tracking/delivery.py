@@ -10,7 +10,6 @@ again.
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import logging
 import threading
@@ -20,16 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fulmen.logger import (
-    Logger,
-    LogsArtifacts,
-    LogsImages,
-    LogsMetricBatches,
-    LogsTables,
-    LogsText,
-    MetricPoint,
-    RunInfo,
-)
+from fulmen.logger import Logger, LogsMetricBatches, MetricPoint, RunInfo
+from fulmen.tracking.calls import Calls
+from fulmen.tracking.checkpoints import release
 from fulmen.tracking.cursor import Cursor
 from fulmen.tracking.media import MediaStore
 from fulmen.tracking.record import PAYLOAD_KINDS, Damage, Record, read_records
@@ -39,15 +31,6 @@ from fulmen.tracking.window import Window
 _log = logging.getLogger("fulmen")
 
 _MOST_AT_ONCE = 1000  # records taken, and points of one batch
-
-#: kind -> the capability that it needs, and what a logger without it cannot do
-_CAPABILITIES: dict[str, tuple[type, str]] = {
-    "image": (LogsImages, "show images"),
-    "text": (LogsText, "show text"),
-    "table": (LogsTables, "show tables"),
-    "artifact": (LogsArtifacts, "keep files"),
-}
-
 
 class Delivery:
     """The thread that delivers a run's records to one logger.
@@ -108,7 +91,8 @@ class Delivery:
         self._said: set[str] = set()
         self._saved_at_s = clock()
         self._is_dirty = False
-        self._takes_time = "time_s" in inspect.signature(logger.log_metrics).parameters
+        self._calls = Calls(logger, media)
+        self._delivered_checkpoints: list[Record] = []
         self._takes_batches = isinstance(logger, LogsMetricBatches)
 
         self._status = ""
@@ -294,34 +278,18 @@ class Delivery:
 
     def _call_for(self, record: Record) -> Callable[[], object] | None:
         """Return the call that delivers a record; ``None`` for one that this logger has no use for."""
-        logger: Any = self.logger
-        kind, data, step = record.kind, record.data, record.step
-        if kind in _CAPABILITIES and not isinstance(logger, _CAPABILITIES[kind][0]):
-            if self._names_what_it_lacks:
-                self._say_once(f"cannot {_CAPABILITIES[kind][1]}; they stay in the run's journal {self._journal}")
-            return None
-        if kind == "metrics" and data:
-            time_s = {"time_s": record.time_s} if self._takes_time else {}
-            return lambda: logger.log_metrics(data, step, **time_s)
-        if kind == "hparams":
-            return lambda: logger.log_hyperparams(data["params"])
-        if kind == "image":
-            return lambda: logger.log_image(data["key"], [self._media.image(kept) for kept in data["images"]], step)
-        if kind == "text":
-            return lambda: logger.log_text(data["key"], data["text"], step)
-        if kind == "table":
-            return lambda: logger.log_table(data["key"], data["columns"], data["rows"], step)
-        if kind == "artifact":
-            return lambda: logger.log_artifact(self._media.path(data["file"]), data["name"])
-        if kind == "status":
-            return lambda: (logger.save(), logger.finalize(data["status"]))
-        return None
+        lacking = self._calls.lacks(record.kind)
+        if lacking is not None and self._names_what_it_lacks:
+            self._say_once(f"cannot {lacking}; they stay in the run's journal {self._journal}")
+        return self._calls.of(record)
 
     def _advance(self, records: Sequence[Record]) -> None:
         last = records[-1]
         self._passed += sum(record.kind in PAYLOAD_KINDS and record.is_for(self.key) for record in records)
         self._cursor = replace(self._cursor, next=last.n + 1, offset=last.end)
         self._is_dirty = True
+        if last.kind == "checkpoint" and last.is_for(self.key):
+            self._delivered_checkpoints.append(last)
 
     def _save(self, durable: bool = False) -> None:
         try:
@@ -350,6 +318,9 @@ class Delivery:
             if not self._journal.exists():
                 return  # the run's folder was removed: there is no run to resume, and nobody to tell
             self._say_once(f"may get records twice after a crash, for its cursor cannot be written: {error}")
+        else:
+            while self._delivered_checkpoints:
+                release(self._media.run_folder, self._delivered_checkpoints.pop().data)
         with self._changed:
             self._settled = self._cursor.next
             self._changed.notify_all()

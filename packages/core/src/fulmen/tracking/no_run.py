@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fulmen.logger import Logger
+from fulmen.logger import Logger, NoExperiment
 
 
 class NoRun:
@@ -62,6 +62,27 @@ class NoRun:
     def log_artifact(self, path: Any, name: str | None = None, *, only: Logger | None = None) -> None:
         """Keep nothing."""
 
+    def log_histogram(
+        self, key: str, values: Any, step: int | None = None, *, only: Logger | None = None, **kwargs: Any
+    ) -> None:
+        """Keep nothing."""
+
+    def log_audio(
+        self, key: str, audios: Any, step: int | None = None, *, only: Logger | None = None, **kwargs: Any
+    ) -> None:
+        """Keep nothing."""
+
+    def log_video(
+        self, key: str, videos: Any, step: int | None = None, *, only: Logger | None = None, **kwargs: Any
+    ) -> None:
+        """Keep nothing."""
+
+    def log_graph(self, graph: Any, *, only: Logger | None = None) -> None:
+        """Keep nothing."""
+
+    def log_checkpoints(self, callback: Any, *, only: Logger) -> None:
+        """Keep nothing."""
+
     def position(self) -> int:
         """No record was made."""
         return 0
@@ -92,16 +113,11 @@ class DummyLogger(Logger):
     @property
     def experiment(self) -> Any:
         """An object on which every method may be called, to no effect."""
-        return _DummyExperiment()
+        return NoExperiment()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return _nothing
-
-
-class _DummyExperiment:
-    def __getattr__(self, name: str) -> Any:
         return _nothing
 
 

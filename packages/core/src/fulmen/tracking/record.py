@@ -22,7 +22,21 @@ from typing import Any
 FORMAT = 1
 
 #: Kinds that a tracker is told of; ``open``, ``status`` and ``close`` are the journal's own.
-PAYLOAD_KINDS = frozenset({"metrics", "hparams", "image", "text", "table", "artifact"})
+PAYLOAD_KINDS = frozenset(
+    {
+        "metrics",
+        "hparams",
+        "image",
+        "text",
+        "table",
+        "artifact",
+        "histogram",
+        "audio",
+        "video",
+        "graph",
+        "checkpoint",
+    }
+)
 
 _CRC_BYTES = len(b',"crc":"00000000"}')
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

@@ -1,5 +1,7 @@
 """Run: what a training run records, and the trackers that it is delivered to.
 
+This file is longer than 400 lines because it has a method for each thing that can be recorded.
+
 The recording calls put an entry on the journal's queue and return. What a value is when the call is made is
 what gets recorded: mappings are copied, pictures, tables and files are converted or copied in the calling
 thread.
@@ -12,25 +14,35 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fulmen.errors import LoggerError, MisconfigurationException
-from fulmen.logger import Logger, RunInfo
-from fulmen.media import Image, Table
+from fulmen.histogram import BINS, counted, ready_made, unpacked
+from fulmen.logger import Logger, LogsCheckpoints, RunInfo
+from fulmen.media import Table
+from fulmen.tracking.calls import takes_options
+from fulmen.tracking.checkpoints import Checkpoints
+from fulmen.tracking.conversion import pictures, sounds, split_options
+from fulmen.tracking.conversion import videos as clips
 from fulmen.tracking.delivery import Delivery
 from fulmen.tracking.hparams import HparamsFile
 from fulmen.tracking.journal import Entry, Journal
 from fulmen.tracking.keys import logger_keys, registered_name
 from fulmen.tracking.media import MediaStore
 from fulmen.tracking.service import Backoff, describe
-from fulmen.tracking.snapshot import exact, numbers_of, snapshot_metrics, snapshot_params
+from fulmen.tracking.snapshot import exact, numbers_of, snapshot_metrics, snapshot_params, to_host
 from fulmen.tracking.window import Window
+
+if TYPE_CHECKING:
+    from fulmen.callback import Checkpoint
+    from fulmen.graph import Graph
 
 _log = logging.getLogger("fulmen")
 
 _GRACE_S = 1.0  # what a logger gets that was waited for in vain before
-_KINDS_WITH_STEP = frozenset({"metrics", "image", "text", "table"})
+_KINDS_WITH_STEP = frozenset({"metrics", "image", "text", "table", "histogram", "audio", "video"})
 
 
 class Run:
@@ -44,6 +56,8 @@ class Run:
         finish_timeout_s: how long :meth:`finalize` and :meth:`close` wait for all trackers together.
         open_timeout_s: how long user code waits that asks for a tracker's own object before it is open.
         backoff: the pauses after failed calls.
+        current_step: returns where training stands, for what is logged without a step; ``None`` for the last
+            step that was given.
         companions: further loggers that the user did not ask for: what one of them cannot show is not said.
 
     Raises:
@@ -60,6 +74,7 @@ class Run:
         finish_timeout_s: float = 30.0,
         open_timeout_s: float = 60.0,
         backoff: Backoff | None = None,
+        current_step: Callable[[], int] | None = None,
         companions: Sequence[Logger] = (),
     ) -> None:
         self.folder = Path(folder).absolute()  # the program may change its working directory
@@ -69,6 +84,8 @@ class Run:
         self._pid = os.getpid()
         self._closing = threading.Lock()  # taken once, for good
         self._step = 0
+        self._current_step = current_step
+        self._checkpoints: dict[str, Checkpoints] = {}  # by the key of the logger that gets them
         self._status = "interrupted"
         self._hparams = HparamsFile(self.folder / "hparams.yaml")
         self._said: set[str] = set()
@@ -117,7 +134,7 @@ class Run:
             metrics: name -> number, tensor or array of one element, or a mapping of such, whose names are
                 joined with ``/``; or what returns this when called on the journal's thread, where it may wait
                 for a device.
-            step: the step that they belong to; ``None`` for the last step that this run saw.
+            step: the step that they belong to; ``None`` for where training stands.
             only: the logger that they are for; ``None`` for all.
 
         Raises:
@@ -170,33 +187,36 @@ class Run:
             key: their name.
             images: pictures, as ``fulmen.media.Image.of`` accepts them; one picture, or a batch ``(N, C, H,
                 W)``.
-            step: the step that they belong to; ``None`` for the last step that this run saw.
+            step: the step that they belong to; ``None`` for where training stands.
             captions: the words below each; also accepted as ``caption``.
             only: the logger that they are for; ``None`` for all.
-            kwargs: what else a tracker may accept is not recorded, which is said once.
+            kwargs: lists of what else the one logger accepts, such as W&B's ``masks``; for all loggers this is
+                not recorded, which is said once.
 
         Raises:
             MisconfigurationException: a value is no picture, or the number of captions is not that of the
                 pictures.
         """
         captions = kwargs.pop("caption", captions)
-        self._say_unused("log_image", kwargs)
-        pictures = list(images) if isinstance(images, (list, tuple)) or getattr(images, "ndim", 0) == 4 else [images]
-        words = [None] * len(pictures) if captions is None else list(captions)
-        if len(words) != len(pictures):
-            raise MisconfigurationException(
-                f"there are {len(words)} captions for the {len(pictures)} images of {key!r}; give each one"
-            )
         if self._is_foreign():
             return
-        converted = [Image.of(picture, caption) for picture, caption in zip(pictures, words, strict=True)]
+        converted = pictures(key, images, captions)
+        options = self._options("log_image", key, kwargs, len(converted), only)
         keep = self._media.keep_image
-        self._put("image", step, lambda: {"key": key, "images": [keep(image) for image in converted]}, only)
+        self._put("image", step, lambda: {"key": key, "images": [keep(image) for image in converted], **options}, only)
 
     def log_text(
-        self, key: str, text: str, step: int | None = None, *, only: Logger | None = None, **kwargs: Any
+        self, key: str, text: Any = None, step: Any = None, *, only: Logger | None = None, **kwargs: Any
     ) -> None:
-        """Record words under the name ``key``."""
+        """Record words under the name ``key``.
+
+        With ``columns`` and ``data``, or ``dataframe``, as W&B's users write it, it is a table of words.
+        """
+        if isinstance(text, (list, tuple)):  # columns and data, by their places
+            kwargs, step = {"columns": text, "data": step, **kwargs}, None
+        if kwargs.keys() & {"columns", "data", "dataframe"}:
+            self.log_table(key, step=kwargs.pop("step", step), only=only, **kwargs)
+            return
         self._say_unused("log_text", kwargs)
         self._put("text", step, {"key": key, "text": str(text)}, only)
 
@@ -236,6 +256,122 @@ class Run:
             return
         kept = {"file": self._media.keep_file(path), "name": name or path.name, "size": path.stat().st_size}
         self._put("artifact", None, kept, only)
+
+    def log_histogram(
+        self,
+        key: str,
+        values: Any,
+        step: int | None = None,
+        bins: int = BINS,
+        *,
+        only: Logger | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record how values are distributed; nothing waits for their device.
+
+        Args:
+            key: its name.
+            values: what ``fulmen.histogram.Histogram.of`` accepts.
+            step: the step that it belongs to; ``None`` for where training stands.
+            bins: how many ranges.
+            only: the logger that it is for; ``None`` for all.
+            kwargs: what else a tracker may accept is not recorded, which is said once.
+
+        Raises:
+            MisconfigurationException: there are no values, or they are no numbers.
+        """
+        self._say_unused("log_histogram", kwargs)
+        if self._is_foreign():
+            return
+        made = ready_made(values)
+        arrive = to_host({} if made else {key: counted(values, bins)})
+
+        def data() -> Mapping[str, Any]:
+            return {"key": key, **asdict(made or unpacked(arrive()[key]))}
+
+        self._put("histogram", step, data, only)
+
+    def log_audio(
+        self,
+        key: str,
+        audios: Any,
+        step: int | None = None,
+        sample_rate: Any = None,
+        captions: Any = None,
+        *,
+        only: Logger | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record sounds.
+
+        Args:
+            key: their name.
+            audios: a sound, as ``fulmen.audio.Audio.of`` accepts it, or several.
+            step: the step that they belong to; ``None`` for where training stands.
+            sample_rate: frames a second, one for all or one for each.
+            captions: the words below each; also accepted as ``caption``.
+            only: the logger that they are for; ``None`` for all.
+            kwargs: what else a tracker may accept is not recorded, which is said once.
+
+        Raises:
+            MisconfigurationException: a value is no sound, or the numbers of things do not fit.
+        """
+        captions = kwargs.pop("caption", captions)
+        self._say_unused("log_audio", kwargs)
+        if self._is_foreign():
+            return
+        converted = sounds(key, audios, sample_rate, captions)
+        keep = self._media.keep_audio
+        self._put("audio", step, lambda: {"key": key, "audios": [keep(audio) for audio in converted]}, only)
+
+    def log_video(
+        self,
+        key: str,
+        videos: Any,
+        step: int | None = None,
+        fps: Any = 4,
+        captions: Any = None,
+        *,
+        only: Logger | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Record videos.
+
+        Args:
+            key: their name.
+            videos: a video, as ``fulmen.video.Video.of`` accepts it, or several.
+            step: the step that they belong to; ``None`` for where training stands.
+            fps: frames a second, one for all or one for each.
+            captions: the words below each; also accepted as ``caption``.
+            only: the logger that they are for; ``None`` for all.
+            kwargs: what else a tracker may accept is not recorded, which is said once.
+
+        Raises:
+            MisconfigurationException: a value is no video, or the numbers of things do not fit.
+        """
+        captions = kwargs.pop("caption", captions)
+        if kwargs.get("format") in ("gif", ["gif"]):  # what W&B's users write, and what an array becomes
+            del kwargs["format"]
+        self._say_unused("log_video", kwargs)
+        if self._is_foreign():
+            return
+        converted = clips(key, videos, fps, captions)
+        keep = self._media.keep_video
+        self._put("video", step, lambda: {"key": key, "videos": [keep(video) for video in converted]}, only)
+
+    def log_graph(self, graph: Graph, *, only: Logger | None = None) -> None:
+        """Record a model's graph."""
+        if self._is_foreign():
+            return
+        keep = self._media.keep_bytes
+        self._put("graph", None, lambda: {"file": keep(graph.to_json().encode(), ".json")}, only)
+
+    def log_checkpoints(self, callback: Checkpoint, *, only: Logger) -> None:
+        """Record the checkpoints that a callback has written, now or at the end, as ``only.log_model`` says."""
+        if self._is_foreign():
+            return
+        for data in self._checkpoints_of(only).written(callback):
+            self._put("checkpoint", self._now(), data, only)
 
     # ---------------------------------------------------------------------------- for loggers and checkpoints
 
@@ -280,6 +416,10 @@ class Run:
         if self._is_foreign():
             return []
         self._status = status
+        for logger in self.loggers:
+            if logger.log_model and isinstance(logger, LogsCheckpoints):
+                for data in self._checkpoints_of(logger).kept():
+                    self._put("checkpoint", self._now(), data, logger)
         self._put("status", None, {"status": status})
         position = self._journal.sync()
         for delivery in self._deliveries:
@@ -355,9 +495,28 @@ class Run:
         if step is not None:
             self._step = step = int(step)
         elif kind in _KINDS_WITH_STEP:
-            step = self._step
+            step = self._now()
         key = None if only is None else self._delivery_of(only).key
         self._journal.put(Entry(kind, time.time(), step, data, key))
+
+    def _now(self) -> int:
+        """Return where training stands: as whoever trains says, else the last step that was given."""
+        return self._step if self._current_step is None else self._current_step()
+
+    def _checkpoints_of(self, logger: Logger) -> Checkpoints:
+        key = self._delivery_of(logger).key
+        if key not in self._checkpoints:
+            self._checkpoints[key] = Checkpoints(self.folder, key, logger.log_model)
+        return self._checkpoints[key]
+
+    def _options(
+        self, method: str, key: str, kwargs: Mapping[str, Any], count: int, only: Logger | None
+    ) -> dict[str, Any]:
+        """Return further arguments as a part of a record, if there are any and the logger takes them."""
+        if not kwargs or only is None or not takes_options(getattr(only, method)):
+            self._say_unused(method, kwargs)
+            return {}
+        return {"options": self._media.keep_value(split_options(key, kwargs, count))}
 
     def _say_unused(self, method: str, kwargs: Mapping[str, Any]) -> None:
         for name in kwargs.keys() - self._said:

@@ -110,22 +110,29 @@ def _not_one_number(key: str, value: Any) -> MisconfigurationException:
 
 def _deferred(numbers: dict[str, float], on_device: Mapping[str, Tensor]) -> Metrics | Callable[[], Metrics]:
     """Start the copies to the host and return what waits for them."""
+    arrive = to_host(on_device)
+    return lambda: numbers | {key: copy.item() for key, copy in arrive().items()}
+
+
+def to_host(tensors: Mapping[str, Tensor]) -> Callable[[], Mapping[str, Tensor]]:
+    """Start copying tensors to the host, and return what waits for the copies and returns them."""
     import torch
 
+    copies = {key: value.detach().to("cpu", non_blocking=True) for key, value in tensors.items()}
     try:
-        copies = {key: value.detach().to("cpu", non_blocking=True) for key, value in on_device.items()}
         events = []
-        for device in {value.device for value in on_device.values()}:
+        for device in {value.device for value in tensors.values() if value.device.type != "cpu"}:
             event = torch.Event(device=device)
             event.record(torch.accelerator.current_stream(device))
             events.append(event)
     except (RuntimeError, NotImplementedError):  # a device without events; its values are waited for
-        return numbers | {key: value.item() for key, value in on_device.items()}
+        copies = {key: value.detach().cpu() for key, value in tensors.items()}
+        events = []
 
-    def wait() -> Metrics:
+    def wait() -> Mapping[str, Tensor]:
         for event in events:
             event.synchronize()
-        return numbers | {key: copy.item() for key, copy in copies.items()}
+        return copies
 
     return wait
 
