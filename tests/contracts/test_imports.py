@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(ROOT.glob("packages/*/src"))
 PUBLIC_FACES = {
+    "fulmen.audio",
     "fulmen.callback",
     "fulmen.datamodule",
     "fulmen.errors",
@@ -27,6 +28,7 @@ PUBLIC_FACES = {
     "fulmen.seed",
     "fulmen.shared_parameters",
     "fulmen.summary",
+    "fulmen.video",
     "fulmen.vision",
 }
 

@@ -99,11 +99,12 @@ def _as_samples(value: Any) -> np.ndarray[Any, np.dtype[np.int16]]:
             f"{_MOST_CHANNELS} channels, but has shape {np.shape(value)}; log the sounds of a batch as a list"
         )
     if samples.dtype == np.int16:
-        return samples
+        return samples.astype(np.int16)
     if not np.issubdtype(samples.dtype, np.floating):
         raise MisconfigurationException(
             f"a sound must be floating point in -1..1 or int16, but is a {type(value).__name__} of {samples.dtype}; "
             "divide by its largest value first"
         )
     samples = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
-    return np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+    scaled: np.ndarray[Any, np.dtype[np.int16]] = np.rint(np.clip(samples, -1.0, 1.0) * 32767.0).astype(np.int16)
+    return scaled

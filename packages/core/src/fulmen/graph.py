@@ -67,8 +67,16 @@ class Graph:
 
 
 def _trace(model: nn.Module, input_array: Any) -> list[Node]:
-    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    given = tree_map(lambda value: value.to(device) if isinstance(value, Tensor) else value, input_array)
+    own = [*model.parameters(), *model.buffers()]
+    device = own[0].device if own else torch.device("cpu")
+    dtype = next((tensor.dtype for tensor in own if tensor.is_floating_point()), None)  # a model may be in bfloat16
+
+    def fit(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.to(device, dtype if value.is_floating_point() else None)
+
+    given = tree_map(fit, input_array)
     args = tuple(given) if isinstance(given, (tuple, list)) else () if isinstance(given, dict) else (given,)
     kwargs = given if isinstance(given, dict) else {}
     recorder = _Recorder(model)

@@ -1,7 +1,7 @@
 """Logger: how a tracker joins a run (stable interface).
 
-This file is longer than 400 lines because a logger's author finds all in one place: what to write, what users call, what
-core does for both, and the capabilities.
+This file is longer than 400 lines because a logger's author finds all in one place: what to write, what users call,
+what core does for both, and the capabilities.
 
 Whoever writes a logger fills in ``open``, ``log_metrics``, ``log_hyperparams`` and ``close``, and a method for each
 further thing that the service can show (``LogsImages``, ``LogsText``, ...). Everything else is core's: the run's
@@ -180,6 +180,7 @@ class NoExperiment:
         return self
 
     def __call__(self, *args: Any, **kwargs: Any) -> NoExperiment:
+        """Do nothing."""
         return self
 
     def __getitem__(self, key: Any) -> NoExperiment:
@@ -222,7 +223,7 @@ class Logger(ABC):
                 setattr(cls, name, _recorded(name, method))
         experiment = vars(cls).get("experiment")
         if isinstance(experiment, property):
-            cls.experiment = _first_process_only(experiment)  # type: ignore[misc, assignment]
+            cls.experiment = _first_process_only(experiment)  # type: ignore[assignment]
 
     # ------------------------------------------------------------------------------ what an author writes
 

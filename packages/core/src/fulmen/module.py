@@ -253,7 +253,7 @@ class LightningModule(HyperparametersMixin, nn.Module):
         """
         if not hasattr(figure, "savefig"):
             raise MisconfigurationException(
-                f"`log_figure` needs a matplotlib figure, but got a {type(figure).__name__}; log pictures with log_image"
+                f"`log_figure` needs a matplotlib figure, but got a {type(figure).__name__}; use `log_image` for others"
             )
         self.log_image(key, [figure], [caption], step)
         if close:

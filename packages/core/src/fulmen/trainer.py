@@ -40,6 +40,7 @@ from fulmen.data.loaders import LoaderSource
 from fulmen.data.preparation import Prepare, preparation
 from fulmen.datamodule import LightningDataModule
 from fulmen.errors import MisconfigurationException, nearest
+from fulmen.graph import Graph
 from fulmen.hardware.accelerators import Accelerator
 from fulmen.hardware.precision import Precision
 from fulmen.hardware.strategies.single_device import SingleDeviceStrategy
@@ -55,7 +56,7 @@ from fulmen.module import LightningModule
 from fulmen.optimizers import SchedulerConfig, is_named, named_optimizers, parse_optimizers
 from fulmen.options import Clipping, Debugging, Limits, Schedule, from_environment
 from fulmen.progress import Progress
-from fulmen.rank import rank_zero_info
+from fulmen.rank import rank_zero_info, rank_zero_warn
 from fulmen.results import Results
 from fulmen.results_table import print_results
 from fulmen.seed import isolate_rng
@@ -463,6 +464,7 @@ class Trainer:
         for hook in hooks.on_fit_start:
             hook()
         self._log_hyperparameters()
+        self._log_graph(module)
         parts = (module, hooks, results, self._precision, self._clipping, self._progress)
         if in_turns:
             self._optimization = Turns(named_optimizers(configured), *parts)
@@ -777,6 +779,19 @@ class Trainer:
             if owner is not None and owner.__dict__.get("_log_hyperparams"):
                 params.update(owner.hparams_initial)
         self._run.log_hyperparams(params)
+
+    def _log_graph(self, module: LightningModule) -> None:
+        """Show the model to the loggers that want it; a model that cannot be shown is no reason not to train it."""
+        wanting = [logger for logger in self._loggers if logger.wants_graph]
+        if self._run is None or not wanting or self._run.has_graph:
+            return
+        try:
+            graph = Graph.of(module)
+        except Exception as error:
+            rank_zero_warn(f"the model's graph is not logged: running it on `example_input_array` raised {error!r}")
+            return
+        for logger in wanting:
+            self._run.log_graph(graph, only=logger)
 
     # --------------------------------------------------------------------------------------- checkpoints
 

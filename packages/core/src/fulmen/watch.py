@@ -70,21 +70,20 @@ class Watch:
             logger: Any = self._logger()
             if logger is None or (passes - 1) % self._log_freq:
                 return
-            watched = {"gradients": parameter.grad if gradients else None, "parameters": parameter if parameters else None}
-            for kind, tensor in watched.items():
-                if tensor is not None and tensor.numel():
-                    logger.log_histogram(f"{kind}/{name}", _held(tensor))
+            if gradients and parameter.grad is not None and parameter.numel():
+                logger.log_histogram(f"gradients/{name}", _held(parameter.grad))
+            if parameters and parameter.numel():
+                logger.log_histogram(f"parameters/{name}", _held(parameter))
 
         return log
 
 
-def _held(tensor: Tensor) -> Tensor:
+def _held(tensor: Any) -> Any:
     """Return the values of a tensor that this process holds."""
     if tensor.is_sparse:
         return tensor.coalesce().values()
-    if hasattr(tensor, "to_local"):  # sharded; its class is not imported for a question
-        return tensor.to_local()
-    return tensor
+    # A sharded one; its class is not imported for the question.
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
 
 
 def stop_watching(logger: Logger, model: nn.Module | None) -> None:

@@ -71,7 +71,10 @@ class Calls:
             return lambda: logger.log_hyperparams(data["params"])
         if kind == "image":
             return lambda: logger.log_image(
-                data["key"], [media.image(kept) for kept in data["images"]], step, **media.value(data.get("options", {}))
+                data["key"],
+                [media.image(kept) for kept in data["images"]],
+                step,
+                **media.value(data.get("options", {})),
             )
         if kind == "text":
             return lambda: logger.log_text(data["key"], data["text"], step)

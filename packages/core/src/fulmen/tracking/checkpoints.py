@@ -23,7 +23,7 @@ class Checkpoints:
     """The checkpoint files that one logger has to get.
 
     The file that a callback wrote may be removed or replaced before the service has it. So it gets a second name in the
-    run's folder, which costs no copy, until the service has it. Where that is impossible, on another disk, it is copied.
+    run's folder until then, which costs no copy; where that is impossible, as on another disk, it is copied.
 
     Args:
         run_folder: the run's folder.
@@ -95,7 +95,10 @@ class Checkpoints:
         self._held = deque(path for path in self._held if path.exists())
         while len(self._held) > _MOST_HELD:
             _remove(self._held.popleft())
-            self._say_once(f"more than {_MOST_HELD} checkpoints wait for {self._key}; the oldest of them may be lost to it")
+            self._say_once(
+                f"more than {_MOST_HELD} checkpoints wait for {self._key}, which gets the oldest only if they are not "
+                "removed otherwise"
+            )
 
     def _say_once(self, message: str) -> None:
         if not self._has_said:

@@ -23,25 +23,23 @@ def pictures(key: str, images: Any, captions: Any) -> list[Image]:
         MisconfigurationException: a value is no picture, or the number of captions is not that of the pictures.
     """
     several = listed(images, dimensions=3)
-    return [
-        Image.of(image, caption)
-        for image, caption in zip(several, for_each(key, "captions", captions, len(several)), strict=True)
-    ]
+    words = for_each("captions", captions, len(several), f"images of {key!r}")
+    return [Image.of(*each) for each in zip(several, words, strict=True)]
 
 
 def sounds(key: str, audios: Any, sample_rate: Any, captions: Any) -> list[Audio]:
     """Return sounds; ``sample_rate`` and ``captions`` are one for all or one for each. Raises as :func:`pictures`."""
     several = listed(audios, dimensions=2)
-    rates = for_each(key, "sample_rate", sample_rate, len(several))
-    words = for_each(key, "captions", captions, len(several))
+    rates = for_each("sample rates", sample_rate, len(several), f"sounds of {key!r}")
+    words = for_each("captions", captions, len(several), f"sounds of {key!r}")
     return [Audio.of(*each) for each in zip(several, rates, words, strict=True)]
 
 
 def videos(key: str, clips: Any, fps: Any, captions: Any) -> list[Video]:
     """Return videos; ``fps`` and ``captions`` are one for all or one for each. Raises as :func:`pictures`."""
     several = listed(clips, dimensions=4)
-    rates = for_each(key, "fps", fps, len(several))
-    words = for_each(key, "captions", captions, len(several))
+    rates = for_each("`fps`", fps, len(several), f"videos of {key!r}")
+    words = for_each("captions", captions, len(several), f"videos of {key!r}")
     return [Video.of(*each) for each in zip(several, rates, words, strict=True)]
 
 
@@ -52,8 +50,8 @@ def listed(values: Any, dimensions: int) -> list[Any]:
     return [values]
 
 
-def for_each(key: str, name: str, value: Any, count: int) -> Sequence[Any]:
-    """Return a value for each of ``count`` things: those of a list, or one for all.
+def for_each(name: str, value: Any, count: int, of: str) -> Sequence[Any]:
+    """Return a value for each of ``count`` things, which messages call ``of``: those of a list, or one for all.
 
     Raises:
         MisconfigurationException: the list has another length.
@@ -61,9 +59,7 @@ def for_each(key: str, name: str, value: Any, count: int) -> Sequence[Any]:
     if not isinstance(value, (list, tuple)):
         return [value] * count
     if len(value) != count:
-        raise MisconfigurationException(
-            f"there are {len(value)} `{name}` for the {count} entries of {key!r}; give each one"
-        )
+        raise MisconfigurationException(f"there are {len(value)} {name} for the {count} {of}; give each one")
     return value
 
 
@@ -73,4 +69,4 @@ def split_options(key: str, kwargs: Mapping[str, Any], count: int) -> dict[str, 
     Raises:
         MisconfigurationException: a list has another length.
     """
-    return {name: for_each(key, name, value, count) for name, value in kwargs.items()}
+    return {name: for_each(f"`{name}`", value, count, f"entries of {key!r}") for name, value in kwargs.items()}

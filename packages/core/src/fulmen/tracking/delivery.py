@@ -32,6 +32,7 @@ _log = logging.getLogger("fulmen")
 
 _MOST_AT_ONCE = 1000  # records taken, and points of one batch
 
+
 class Delivery:
     """The thread that delivers a run's records to one logger.
 

@@ -83,6 +83,7 @@ class Run:
         self._open_timeout_s = open_timeout_s
         self._pid = os.getpid()
         self._closing = threading.Lock()  # taken once, for good
+        self.has_graph = False  #: whether a model was shown
         self._step = 0
         self._current_step = current_step
         self._checkpoints: dict[str, Checkpoints] = {}  # by the key of the logger that gets them
@@ -363,6 +364,7 @@ class Run:
         """Record a model's graph."""
         if self._is_foreign():
             return
+        self.has_graph = True
         keep = self._media.keep_bytes
         self._put("graph", None, lambda: {"file": keep(graph.to_json().encode(), ".json")}, only)
 
