@@ -11,6 +11,9 @@ from argparse import Namespace
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
+from torch import nn
+
+from fulmen.advice import advise
 from fulmen.errors import MisconfigurationException
 
 
@@ -86,6 +89,13 @@ class HyperparametersMixin:
                 found = {name: found[name] for name in args}
             self._hparams_name = "kwargs" if found else None
         found = {name: value for name, value in found.items() if name not in ignored}
+        modules = [name for name, value in found.items() if isinstance(value, nn.Module)]
+        if modules:
+            advise(
+                "FUL022",
+                f"the hyper-parameter {modules[0]!r} of `{type(self).__name__}` is a module, whose weights are in each "
+                f"checkpoint anyway; use `self.save_hyperparameters(ignore={modules!r})`",
+            )
         self._log_hyperparams = logger
         self.hparams.update(found)
         self._hparams_initial = {name: _apart(value) for name, value in self.hparams.items()}

@@ -186,6 +186,13 @@ def _config(given: Any, monitor: str | None, automatic: bool) -> SchedulerConfig
             f"known are: {', '.join(_CONFIG_KEYS)}",
         )
     settings = {key: value for key, value in settings.items() if key in _CONFIG_KEYS}
+    idle = [key for key in settings if key not in ("scheduler", "name")]
+    if idle and not automatic:
+        advise(
+            "FUL014",
+            f"the scheduler's {', '.join(map(repr, idle))} {'has' if len(idle) == 1 else 'have'} no effect in manual "
+            "optimization, where you call `self.lr_schedulers().step()` yourself; leave them off",
+        )
     if isinstance(scheduler, ReduceLROnPlateau):
         settings["reduce_on_plateau"] = True
     config = SchedulerConfig(**settings)

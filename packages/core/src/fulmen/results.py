@@ -12,7 +12,7 @@ This file is longer than 400 lines because the checks of what users log stand be
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -290,6 +290,7 @@ class Results:
     def __init__(self, *, training: bool, has_logger: bool = True) -> None:
         self.training = training
         self.has_logger = has_logger
+        self._size_of: Callable[[Any], int] = self._size_of_first_batch
         self.batch: Any = None
         self.known_batch_size: int | None = None
         #: whether anything is logged per step
@@ -315,8 +316,21 @@ class Results:
     def batch_size(self) -> int:
         """The number of samples in the batch: the first dimension of its first tensor; 1 outside of batches."""
         if self.known_batch_size is None:
-            self.known_batch_size = guess_batch_size(self.batch) if self.batch is not None else 1
+            self.known_batch_size = self._size_of(self.batch) if self.batch is not None else 1
         return self.known_batch_size
+
+    def _size_of_first_batch(self, batch: Any) -> int:
+        """Guess the size of the first batch, and say where others could be meant; the batches after it are alike."""
+        self._size_of = guess_batch_size
+        size = guess_batch_size(batch)
+        others = sorted(set(_sizes(batch)) - {size})
+        if others:
+            advise(
+                "FUL017",
+                f"means over an epoch weigh a batch as {size} samples, the size of its first tensor, but others in it "
+                f"have {', '.join(map(str, others[:3]))}; pass `self.log(..., batch_size=...)` if it is not {size}",
+            )
+        return size
 
     def declare(self, name: str, value: Any, arguments: tuple[Any, ...]) -> Slot:
         """Make the slot for a name that this hook logs for the first time.
@@ -361,6 +375,12 @@ class Results:
                 "FUL018",
                 f"`self.log({name!r}, ...)` in `{scope.hook}` got {value.dtype}; it is averaged as {_default_dtype()}: "
                 "log `value.float()`",
+            )
+        if arguments[1] is True and not self.has_logger:
+            advise(
+                "FUL020",
+                f"`self.log({name!r}, ..., logger=True)`: the Trainer has no logger, so it is recorded nowhere; pass "
+                "Trainer(logger=True), or leave logger=True off",
             )
         slot = Slot(self, name, arguments, reduce, on_step, on_epoch, scope.dataloader_idx)
         scope.slots[name] = slot
@@ -506,20 +526,31 @@ def guess_batch_size(batch: Any) -> int:
 def _size_of_first_tensor(batch: Any) -> int | None:
     if isinstance(batch, Tensor):
         return batch.size(0) if batch.dim() else 1
-    items: Iterable[Any]
-    if isinstance(batch, (list, tuple)):
-        items = batch
-    elif isinstance(batch, Mapping):
-        items = batch.values()
-    elif hasattr(batch, "__dataclass_fields__"):
-        items = (getattr(batch, name, None) for name in batch.__dataclass_fields__)
-    else:
-        return None
-    for item in items:
+    for item in _items_of(batch):
         size = _size_of_first_tensor(item)
         if size is not None:
             return size
     return None
+
+
+def _sizes(batch: Any) -> Iterator[int]:
+    """Yield the first dimension of every tensor in a batch that has one."""
+    if isinstance(batch, Tensor):
+        if batch.dim():
+            yield batch.size(0)
+        return
+    for item in _items_of(batch):
+        yield from _sizes(item)
+
+
+def _items_of(batch: Any) -> Iterable[Any]:
+    if isinstance(batch, (list, tuple)):
+        return batch
+    if isinstance(batch, Mapping):
+        return batch.values()
+    if hasattr(batch, "__dataclass_fields__"):
+        return (getattr(batch, name, None) for name in batch.__dataclass_fields__)
+    return ()
 
 
 def to_number(value: Any) -> float:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
+from fulmen.advice import advise
 from fulmen.data.combined import CombinedLoader, is_collection, length_of
 from fulmen.data.transfer import rebuilt
 from fulmen.errors import MisconfigurationException
@@ -21,9 +22,11 @@ class LoaderSource:
         name: the hook's name, such as ``train_dataloader``.
         given: loaders that the user passed, or ``None``.
         make: the hook of the data module or module, or ``None`` where neither has one.
+        in_order: turn shuffling off, for overfitting on a few batches.
     """
 
-    def __init__(self, name: str, given: Any, make: Callable[[], Any] | None) -> None:
+    def __init__(self, name: str, given: Any, make: Callable[[], Any] | None, in_order: bool = False) -> None:
+        self.in_order = in_order
         self.name = name
         self.given = given
         self.make = make
@@ -56,7 +59,7 @@ class LoaderSource:
                     f"`{self.name}` gave {loader!r:.80}, a {type(loader).__name__}, which cannot be iterated over; "
                     "return a DataLoader, or another iterable of batches"
                 )
-        return loaders
+        return without_shuffle(loaders) if self.in_order else loaders
 
 
 def combine(loaders: Any, mode: str) -> CombinedLoader:
@@ -175,6 +178,7 @@ def without_shuffle(loader: Any) -> Any:
         return rebuilt(loader, without_shuffle)
     if not isinstance(loader, DataLoader) or not isinstance(loader.sampler, RandomSampler):
         return loader
+    advise("FUL005", "`overfit_batches` turns shuffling off, so that every epoch has the same batches")
     arguments: dict[str, Any] = {
         name: getattr(loader, name)
         for name in ("num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn", "generator")

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from fulmen.data.combined import CombinedLoader, length_of
+from fulmen.data.loader_advice import look_at_evaluation_loaders
 from fulmen.data.loaders import (
     LoaderSource,
     batches,
@@ -74,6 +75,7 @@ class EvaluationLoop:
             if self._limit != 0:
                 check_not_empty(loader, self.source.name)
         self.max_batches = [limited(length_of(loader), self._limit, self._limit_name) for loader in combined.flattened]
+        look_at_evaluation_loaders(combined.flattened, self.source.name)
 
     @property
     def skip(self) -> bool:

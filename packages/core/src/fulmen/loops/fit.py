@@ -16,6 +16,7 @@ from typing import Any
 from fulmen.advice import advise
 from fulmen.checkpoint.random_state import get_random_state, set_random_state
 from fulmen.data.combined import CombinedLoader, length_of
+from fulmen.data.loader_advice import LoaderWait, look_at_training_loaders
 from fulmen.data.loaders import (
     LoaderSource,
     batches,
@@ -26,7 +27,6 @@ from fulmen.data.loaders import (
     limited,
     set_epoch,
     with_last_flag,
-    without_shuffle,
 )
 from fulmen.data.preparation import Prepare
 from fulmen.errors import MisconfigurationException, nearest
@@ -102,6 +102,7 @@ class FitLoop:
         self.val_check_batch: float = float("inf")
         self.is_last_batch = False
         self._first_iterator: Iterator[Any] | None = None
+        self._loader_wait: LoaderWait | None = None
         #: random states when this epoch's iterator was made; a resumed run draws the same batches from them
         self.epoch_random_state: dict[str, Any] | None = None
         self._resuming_inside_epoch = False
@@ -116,8 +117,6 @@ class FitLoop:
         """Ask for the training loader, check it, and count its batches."""
         self._results.scope = self._results.scope_of(self._source.name)
         loaders = self._source.request()
-        if self._debugging.overfit_batches:
-            loaders = without_shuffle(loaders)
         if is_single(loaders):
             if self._limit != 0:
                 check_not_empty(loaders, self._source.name)
@@ -134,6 +133,15 @@ class FitLoop:
             self.loader = combined
             self.max_batches = limited(length_of(combined), self._limit, "limit_train_batches")
         self._choose_val_check_batch()
+        flattened = [self.loader] if is_single(self.loader) else self.loader.flattened
+        look_at_training_loaders(
+            flattened,
+            self._source.name,
+            several_epochs=self._schedule.max_epochs != 1,
+            reloads=self._schedule.reload_dataloaders_every_n_epochs > 0,
+        )
+        if self._loader_wait is None:
+            self._loader_wait = LoaderWait([] if self._debugging.barebones else flattened, self._source.name)
         if self.validation is not None and self.validation.combined is None:
             self.validation.set_up()
 
@@ -175,6 +183,7 @@ class FitLoop:
             self._finish_epoch()
         if self._is_done() or self.max_batches == 0:
             return
+        self._advise_of_evaluation_mode()
         if not self._resuming_inside_epoch:
             # The standard order draws the first epoch's random numbers before `on_train_start`.
             self._first_iterator = self._new_iterator()
@@ -189,7 +198,8 @@ class FitLoop:
                 self._call("on_train_epoch_start")
             else:
                 self._finish_last_batch()
-            iterator = self._iterator_of_epoch()
+            assert self._loader_wait is not None
+            iterator = self._loader_wait.watch(self._iterator_of_epoch())
             self._resuming_inside_epoch = False
             self._run_epoch(iterator)
             del iterator  # ends the loader's workers
@@ -205,6 +215,7 @@ class FitLoop:
             self._call("on_train_epoch_end")
             self._finish_epoch()
             self._reload_if_due()
+        self._advise_of_silence()
         logged.active = None
         self._call("on_train_end")
         results.scope = results.scope_of("on_fit_end")
@@ -304,6 +315,31 @@ class FitLoop:
         state.inside_batches = False
         results.begin_batch(None)
 
+    def _advise_of_evaluation_mode(self) -> None:
+        """Layers with weights that train and yet are in evaluation mode; frozen ones are in it on purpose."""
+        layers = [
+            name or type(layer).__name__
+            for name, layer in self._module.named_modules()
+            if not layer.training and any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
+        ]
+        if layers:
+            advise(
+                "FUL008",
+                f"{len(layers)} layers whose weights train start in evaluation mode: {', '.join(layers[:3])}"
+                f"{', ...' if len(layers) > 3 else ''}; call `module.train()` on them before fit, or freeze their weights",
+            )
+
+    def _advise_of_silence(self) -> None:
+        """Values were logged by the step, but training ended before the first of them was due."""
+        every, steps = self._logged.every_n_steps, self._progress.batches_that_stepped
+        is_short = steps < every and not self._state.should_stop and not self._debugging.fast_dev_run
+        if is_short and self._logged.recorder is not None and self._results.has_step_values:
+            advise(
+                "FUL007",
+                f"training took {steps} steps, but log_every_n_steps={every}, so no value of a step was sent to the "
+                f"loggers; use a smaller Trainer(log_every_n_steps=...), 1 for every step",
+            )
+
     def _explain_empty_epoch(self) -> None:
         text = (
             f"`{self._source.name}` gave no batch in epoch {self._progress.epoch}; a generator or iterator can be gone "
@@ -340,6 +376,12 @@ class FitLoop:
                 next(iterator, None)
             set_random_state(now)
         else:
+            if done:
+                advise(
+                    "FUL034",
+                    f"the checkpoint does not say how the loader stood after the {done} batches of this epoch, so the "
+                    "rest of the epoch is drawn anew: samples may come twice, or not at all, in this epoch",
+                )
             iterator, self._first_iterator = self._first_iterator or self._new_iterator(), None
         if self.max_batches == float("inf"):
             return with_last_flag(iterator)
@@ -450,6 +492,11 @@ class FitLoop:
                         f"{nearest(str(config.monitor), metrics)}; logged are: {', '.join(metrics) or 'none'}"
                     )
                 if value is None:
+                    advise(
+                        "FUL015",
+                        f"ReduceLROnPlateau looks at {config.monitor!r}, which was not logged"
+                        f"{nearest(str(config.monitor), metrics)}, so it does nothing (strict=False)",
+                    )
                     continue
             self._results.scope = self._results.scope_of("lr_scheduler_step")
             self._module.lr_scheduler_step(config.scheduler, value)

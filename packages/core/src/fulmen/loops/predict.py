@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fulmen.data.combined import CombinedLoader, length_of
+from fulmen.data.loader_advice import look_at_evaluation_loaders
 from fulmen.data.loaders import LoaderSource, batches, check_not_empty, combine, limited
 from fulmen.data.preparation import Prepare
 from fulmen.hooks import HookTable
@@ -51,6 +52,7 @@ class PredictionLoop:
         self.max_batches = [
             limited(length_of(loader), self._limit, "limit_predict_batches") for loader in self.combined.flattened
         ]
+        look_at_evaluation_loaders(self.combined.flattened, self.source.name)
 
     def run(self, keep: bool) -> list[Any]:
         """Predict.
