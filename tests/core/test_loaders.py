@@ -248,6 +248,7 @@ def shuffled(**options: Any) -> Any:
 
 
 @pytest.mark.parametrize("nest", [lambda one: one, lambda one: [one, {"a": one}], lambda one: CombinedLoader([one])])
+@pytest.mark.filterwarnings("ignore:FUL005")
 def test_overfitting_goes_through_the_data_in_order(nest: Any) -> None:
     def leaves(loaders: Any) -> Iterator[Any]:
         yield from CombinedLoader(loaders.iterables if isinstance(loaders, CombinedLoader) else loaders).flattened
@@ -258,6 +259,7 @@ def test_overfitting_goes_through_the_data_in_order(nest: Any) -> None:
         assert [plain(batch) for batch in loader] == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
 
 
+@pytest.mark.filterwarnings("ignore:FUL005")
 def test_a_loader_in_order_keeps_its_other_settings() -> None:
     def collate(samples: list[Any]) -> Any:
         return "collated"
@@ -271,6 +273,7 @@ def test_a_loader_in_order_keeps_its_other_settings() -> None:
     assert without_shuffle(NUMBERS) is NUMBERS
 
 
+@pytest.mark.filterwarnings("ignore:FUL005")
 def test_overfit_batches_trains_on_the_same_batches() -> None:
     model = trained_on([shuffled(), shuffled()], overfit_batches=1, max_epochs=2)
     assert model.seen == [[[0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]] * 2

@@ -91,6 +91,7 @@ def test_a_plateau_scheduler_knows_what_it_looks_at(returned: Any) -> None:
     assert config.monitor == "loss"
 
 
+@pytest.mark.filterwarnings("ignore:FUL014")
 def test_each_optimizer_has_a_monitor_of_its_own() -> None:
     pair = [{"optimizer": opt, "lr_scheduler": PLATEAU, "monitor": name} for opt, name in ((ONE, "a"), (TWO, "b"))]
     _, configs = parse_optimizers(pair, automatic=False)
@@ -208,6 +209,7 @@ def test_a_plateau_scheduler_names_what_was_logged_where_its_key_was_not() -> No
         fitted(model)
 
 
+@pytest.mark.filterwarnings("ignore:FUL015")
 def test_a_plateau_scheduler_that_is_not_strict_waits() -> None:
     def configure(optimizer: Any) -> Any:
         plateau = ReduceLROnPlateau(optimizer, patience=0)

@@ -238,6 +238,7 @@ def test_what_cannot_work_is_said_before_training() -> None:
         assert not model.seen
 
 
+@pytest.mark.filterwarnings("ignore:FUL014")
 def test_manual_optimization_takes_names_too() -> None:
     class Manual(Gan):
         def __init__(self) -> None:

@@ -302,6 +302,7 @@ def test_fast_dev_run_tries_everything_and_writes_nothing(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.filterwarnings("ignore:FUL021")
 def test_barebones_refuses_what_it_switches_off() -> None:
     trainer = fulmen.Trainer(accelerator="cpu", barebones=True, max_epochs=1)
     trainer.fit(Model(), loader(), loader(1))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fulmen.logger import Recorder
 from fulmen.progress import Progress
-from fulmen.results import Results, as_tensors, to_number
+from fulmen.results import NoResults, Results, as_tensors, to_number
 
 
 class LoggedMetrics:
@@ -20,11 +20,15 @@ class LoggedMetrics:
     Args:
         progress: the counters; ``epoch`` and the x-axis of what is logged come from it.
         every_n_steps: the steps between two log boundaries; 0 for none but the ends of epochs.
+        is_bare: log nothing at all, to measure the bare loop.
     """
 
-    def __init__(self, progress: Progress, every_n_steps: int) -> None:
+    def __init__(self, progress: Progress, every_n_steps: int, is_bare: bool = False) -> None:
         self._progress = progress
         self.every_n_steps = every_n_steps
+        self._is_bare = is_bare
+        #: whether the trainer has loggers
+        self.has_loggers = True
         #: where values go; set when a run opens
         self.recorder: Recorder | None = None
         #: the results of the loop at work, and whether it is inside its batches
@@ -39,6 +43,12 @@ class LoggedMetrics:
     def step(self) -> int:
         """The x-axis of what is logged now: batches at whose end optimizers stepped, the first being 0."""
         return self._progress.logging_step
+
+    def new_results(self, *, training: bool) -> Results:
+        """Return what ``self.log`` fills in a loop that is about to start."""
+        return (
+            NoResults(training=training) if self._is_bare else Results(training=training, has_logger=self.has_loggers)
+        )
 
     # ---------------------------------------------------------------------------------------- reading
 

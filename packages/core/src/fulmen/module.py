@@ -564,6 +564,7 @@ class LightningModule(HyperparametersMixin, nn.Module):
 
     def on_validation_model_train(self) -> None:
         """Put the module back into training mode; by default every submodule gets the mode that it had."""
+        self.train()  # for those who override this and call it; the loop restores the modes where nobody does
 
     def on_validation_model_zero_grad(self) -> None:
         """Free the gradients' memory before validation inside training."""
@@ -593,6 +594,7 @@ class LightningModule(HyperparametersMixin, nn.Module):
 
     def on_test_model_train(self) -> None:
         """Put the module back after testing; by default every submodule gets the mode that it had."""
+        self.train()
 
     def on_predict_start(self) -> None:
         """Run when prediction begins."""

@@ -514,6 +514,29 @@ class Results:
         self.known_batch_size = None
 
 
+class NoResults(Results):
+    """What a bare run has in place of results: ``self.log`` does nothing."""
+
+    def __init__(self, *, training: bool) -> None:
+        super().__init__(training=training)
+        self._nowhere = _NoSlot(self, "", (False, None, None, None, "mean", True, False), "mean", False, False, None)
+        self._is_said = False
+
+    def declare(self, name: str, value: Any, arguments: tuple[Any, ...]) -> Slot:
+        """Return a slot that takes everything and keeps nothing."""
+        if not self._is_said:
+            self._is_said = True
+            advise("FUL021", f"`self.log({name!r}, ...)` does nothing in a bare run; leave Trainer(barebones=True) off")
+        return self._nowhere
+
+
+class _NoSlot(Slot):
+    __slots__ = ()
+
+    def add(self, value: Any, batch_size: int | None) -> None:
+        pass
+
+
 # ------------------------------------------------------------------------------------------- values
 
 

@@ -230,7 +230,7 @@ class Trainer:
 
         self.state = TrainerState()
         self._progress = Progress()
-        self._logged = LoggedMetrics(self._progress, self._schedule.log_every_n_steps)
+        self._logged = LoggedMetrics(self._progress, self._schedule.log_every_n_steps, self._debugging.barebones)
         self._loggers = defaults.make_loggers(option["logger"], self._default_root_dir, self._debugging)
         self._callbacks = defaults.make_callbacks(option, self._debugging)
         self._run: Run | None = None
@@ -379,6 +379,7 @@ class Trainer:
         self.state.fn, self.state.status = fn, TrainerStatus.RUNNING
         self.state.should_stop = False
         self._logged.clear()
+        self._logged.has_loggers = bool(self._loggers)
         module.__dict__["_trainer"] = self
         if self._datamodule is not None:
             self._datamodule.trainer = self
@@ -458,7 +459,7 @@ class Trainer:
         in_turns = module.automatic_optimization and is_named(configured)
         self._check_optimizers(in_turns)
         hooks = self._hooks = HookTable(self, module, self._callbacks)
-        results = self._results = Results(training=True)
+        results = self._results = self._logged.new_results(training=True)
         results.scope = results.scope_of("on_fit_start")
         module.__dict__["_results"] = results
         for hook in hooks.on_fit_start:
@@ -640,7 +641,8 @@ class Trainer:
             make = getattr(datamodule, hook)
         elif is_overridden(hook, module, LightningModule):
             make = getattr(module, hook)
-        return LoaderSource(hook, given, make)
+        overfits = bool(self._debugging.overfit_batches) and self.state.fn is TrainerFn.FITTING
+        return LoaderSource(hook, given, make, in_order=overfits)
 
     def _check_source(self, source: LoaderSource, fn: str) -> None:
         if not source.is_defined:
@@ -861,6 +863,12 @@ class Trainer:
             return path
         checkpoints = self.checkpoint_callbacks
         if path == "best":
+            if len(checkpoints) > 1:
+                advise(
+                    "FUL027",
+                    f"`ckpt_path='best'`: {len(checkpoints)} callbacks save, and the best of the first that has one is "
+                    "taken; pass a callback's `best_model_path` for another",
+                )
             found = next((callback.best_model_path for callback in checkpoints if callback.best_model_path), None)
         else:
             found = defaults.last_checkpoint(checkpoints, self._runs_folder())

@@ -20,7 +20,7 @@ from fulmen.data.preparation import Prepare
 from fulmen.hooks import HookTable, is_overridden, taking
 from fulmen.logged import LoggedMetrics
 from fulmen.module import LightningModule
-from fulmen.results import Results, to_number
+from fulmen.results import to_number
 
 
 class EvaluationLoop:
@@ -56,7 +56,7 @@ class EvaluationLoop:
         self._logged = logged
         self._limit = limit
         self._limit_name = limit_name
-        self.results = Results(training=False)
+        self.results = logged.new_results(training=False)
         self.combined: CombinedLoader | None = None
         #: batches used of each loader
         self.max_batches: list[float] = []

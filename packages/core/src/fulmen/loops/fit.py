@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from torch import nn
+
 from fulmen.advice import advise
 from fulmen.checkpoint.random_state import get_random_state, set_random_state
 from fulmen.data.combined import CombinedLoader, length_of
@@ -316,17 +318,22 @@ class FitLoop:
         results.begin_batch(None)
 
     def _advise_of_evaluation_mode(self) -> None:
-        """Layers with weights that train and yet are in evaluation mode; frozen ones are in it on purpose."""
+        """Layers with weights that train and yet are in evaluation mode.
+
+        Frozen ones, and batch norms whose statistics shall stay, are in it on purpose.
+        """
         layers = [
             name or type(layer).__name__
             for name, layer in self._module.named_modules()
-            if not layer.training and any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
+            if not layer.training
+            and not isinstance(layer, nn.modules.batchnorm._BatchNorm)
+            and any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
         ]
         if layers:
             advise(
                 "FUL008",
                 f"{len(layers)} layers whose weights train start in evaluation mode: {', '.join(layers[:3])}"
-                f"{', ...' if len(layers) > 3 else ''}; call `module.train()` on them before fit, or freeze their weights",
+                f"{', ...' if len(layers) > 3 else ''}; call `module.train()` before fit, or freeze their weights",
             )
 
     def _advise_of_silence(self) -> None:
