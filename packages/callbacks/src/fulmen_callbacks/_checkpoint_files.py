@@ -1,4 +1,4 @@
-"""What ModelCheckpoint does with files: look, link, remove and name; writing them is the trainer's."""
+"""What ModelCheckpoint does with files: look, link and name; writing and removing them is the trainer's."""
 
 from __future__ import annotations
 
@@ -41,20 +41,6 @@ def modified_ns(path: str) -> int | None:
         return os.stat(path).st_mtime_ns if is_local(path) else None
     except OSError:
         return None
-
-
-def remove(path: str) -> None:
-    """Remove a checkpoint: a file, a link, or the folder of a sharded one, if it is still there."""
-    if not is_local(path):
-        import fsspec
-
-        file_system, remote = fsspec.core.url_to_fs(path)
-        if file_system.exists(remote):
-            file_system.rm(remote, recursive=True)
-    elif os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    elif os.path.lexists(path):
-        os.remove(path)
 
 
 def link(target: str, path: str) -> None:

@@ -366,7 +366,7 @@ class ModelCheckpoint(Checkpoint):
         kept = {self.best_model_path, self.last_model_path, *self.best_k_models}
         for path in self._to_remove:
             if path not in kept and trainer.is_global_zero and self._is_ours(trainer, path):
-                files.remove(path)
+                trainer.remove_checkpoint(path)
                 self._written.discard(path)
         self._to_remove.clear()
 

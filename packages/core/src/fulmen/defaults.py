@@ -12,8 +12,11 @@ from typing import Any
 import torch
 
 from fulmen.callback import Callback, Checkpoint, ProgressBar
+from fulmen.checkpoint.io import CheckpointIO, TorchCheckpointIO
 from fulmen.errors import MisconfigurationException
 from fulmen.hardware.accelerators import Accelerator
+from fulmen.hardware.precision import Precision
+from fulmen.hardware.strategies.single_device import SingleDeviceStrategy
 from fulmen.logger import FolderLogger, Logger
 from fulmen.options import Debugging, parsed
 from fulmen.registry import CALLBACKS, LOGGERS, installed, load
@@ -57,7 +60,13 @@ def check_single_process(option: dict[str, Any], accelerator: Accelerator) -> No
     Raises:
         MisconfigurationException: several devices, several machines or a distributed strategy were asked for.
     """
-    if option["strategy"] not in ("auto", "single_device"):
+    if isinstance(option["strategy"], SingleDeviceStrategy):
+        if option["strategy"].root_device.type != accelerator.kind:
+            raise MisconfigurationException(
+                f"`strategy` is a SingleDeviceStrategy on {option['strategy'].root_device}, but the accelerator is "
+                f"{accelerator.kind}; pass accelerator={option['strategy'].root_device.type!r}"
+            )
+    elif option["strategy"] not in ("auto", "single_device"):
         raise MisconfigurationException(
             f"there is no strategy named {option['strategy']!r}; this version of fulmen-core has: auto, single_device"
         )
@@ -73,6 +82,38 @@ def check_single_process(option: dict[str, Any], accelerator: Accelerator) -> No
         raise MisconfigurationException(
             f"`num_nodes={option['num_nodes']!r}`: this version of fulmen-core trains on one machine; use num_nodes=1"
         )
+
+
+def make_plugins(plugins: Any, precision: Any, device_type: str) -> tuple[Precision, CheckpointIO]:
+    """Return how the run computes and how it keeps checkpoints: as ``Trainer(plugins=...)`` says, or as usual.
+
+    Raises:
+        MisconfigurationException: it holds something else, two of a kind, or a precision beside ``precision=...``.
+    """
+    given = [] if plugins is None else list(plugins) if isinstance(plugins, (list, tuple)) else [plugins]
+    of_precision = [one for one in given if isinstance(one, Precision)]
+    of_checkpoints = [one for one in given if isinstance(one, CheckpointIO)]
+    for one in given:
+        if not isinstance(one, (Precision, CheckpointIO)):
+            raise MisconfigurationException(
+                f"`plugins` holds {one!r:.80}, a {type(one).__name__}; a plug-in is a `fulmen.hardware.precision."
+                "Precision` or a `fulmen.checkpoint.io.CheckpointIO`"
+            )
+    for kind in (of_precision, of_checkpoints):
+        if len(kind) > 1:
+            raise MisconfigurationException(
+                f"`plugins` holds {type(kind[0]).__name__} and {type(kind[1]).__name__}, which do the same job; pass "
+                "one of them"
+            )
+    if of_precision and precision is not None:
+        raise MisconfigurationException(
+            f"`precision={precision!r}` was passed together with the plug-in {type(of_precision[0]).__name__}, which "
+            "decides the same; leave one of them out"
+        )
+    return (
+        of_precision[0] if of_precision else Precision(precision, device_type),
+        of_checkpoints[0] if of_checkpoints else TorchCheckpointIO(),
+    )
 
 
 # ----------------------------------------------------------------------------------------------- loggers

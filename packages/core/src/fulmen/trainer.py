@@ -25,7 +25,6 @@ from torch.optim import Optimizer
 from fulmen import defaults
 from fulmen.advice import advise
 from fulmen.callback import AccumulationSchedule, Callback, Checkpoint, ProgressBar
-from fulmen.checkpoint.format import read_checkpoint, write_checkpoint
 from fulmen.checkpoint.random_state import set_random_state
 from fulmen.checkpoint.training_state import (
     RunParts,
@@ -76,7 +75,7 @@ class Trainer:
     (``PL_TRAINER_...`` works too), which counts where the program leaves the argument at its default.
 
     Args:
-        accelerator: ``"auto"``, ``"cpu"``, ``"gpu"``, ``"cuda"`` or ``"mps"``.
+        accelerator: ``"auto"``, ``"cpu"``, ``"gpu"``, ``"cuda"`` or ``"mps"``, or an ``Accelerator``.
         strategy: ``"auto"`` or ``"single_device"``: one process on one device.
         devices: a count, a list of indices, ``-1`` or ``"auto"`` for all that there are.
         num_nodes: machines that train together.
@@ -115,7 +114,7 @@ class Trainer:
         compile: fit through ``torch.compile``: the module's ``forward`` and its parts are compiled in place; a dict
             holds arguments of ``torch.compile``, such as ``{"mode": "max-autotune"}``.
         barebones: switch off everything that costs time, to measure the bare loop.
-        plugins: not available yet.
+        plugins: parts of your own, one or a list: a ``Precision`` (in place of ``precision``), a ``CheckpointIO``.
         sync_batchnorm: share batch statistics between processes.
         reload_dataloaders_every_n_epochs: ask for the loaders anew every n epochs; 0 for never.
         default_root_dir: the folder below which runs lie; the working directory by default.
@@ -130,7 +129,7 @@ class Trainer:
     def __init__(
         self,
         *,
-        accelerator: str = "auto",
+        accelerator: str | Accelerator = "auto",
         strategy: Any = "auto",
         devices: int | str | list[int] = "auto",
         num_nodes: int = 1,
@@ -190,11 +189,11 @@ class Trainer:
             )
         parameters = inspect.signature(Trainer.__init__).parameters
         option = {name: from_environment(name, value, parameters[name].default) for name, value in given.items()}
-        for name in ("profiler", "plugins"):
-            if option[name] is not None:
-                raise MisconfigurationException(
-                    f"`Trainer({name}={option[name]!r})` is not available in this version of fulmen-core; leave it off"
-                )
+        if option["profiler"] is not None:
+            raise MisconfigurationException(
+                f"`Trainer(profiler={option['profiler']!r})` is not available in this version of fulmen-core; leave it "
+                "off"
+            )
 
         self._debugging = Debugging.of(
             option["fast_dev_run"],
@@ -219,10 +218,14 @@ class Trainer:
         )
         self._compile_options = compile_options(option["compile"])
         self._clipping = Clipping.of(option["gradient_clip_val"], option["gradient_clip_algorithm"])
-        self._accelerator = Accelerator(option["accelerator"], option["devices"])
+        kind = option["accelerator"]
+        self._accelerator = kind if isinstance(kind, Accelerator) else Accelerator(kind, option["devices"])
         defaults.check_single_process(option, self._accelerator)
-        self._strategy = SingleDeviceStrategy(self._accelerator.root_device)
-        self._precision = Precision(option["precision"], self._accelerator.root_device.type)
+        own = option["strategy"] if isinstance(option["strategy"], SingleDeviceStrategy) else None
+        self._strategy = own or SingleDeviceStrategy(self._accelerator.root_device)
+        self._precision, self._checkpoint_io = defaults.make_plugins(
+            option["plugins"], option["precision"], self._strategy.root_device.type
+        )
         self._default_root_dir = os.fspath(option["default_root_dir"] or os.getcwd())
         self._finish_timeout_s = float(option["finish_timeout"])
         self._autolog_hparams: bool = option["enable_autolog_hparams"]
@@ -406,6 +409,7 @@ class Trainer:
         finally:
             self.state.stage = None
             self.state.inside_batches = False
+            self._checkpoint_io.teardown()
             self._logged.active = None
             module.__dict__["_results"] = None
             torch.set_grad_enabled(True)
@@ -805,7 +809,7 @@ class Trainer:
         Args:
             filepath: a path, or a URL that fsspec knows.
             weights_only: leave out what only training needs.
-            storage_options: accepted for programs that pass it.
+            storage_options: a dict of arguments for a URL's file system, such as keys and an endpoint.
 
         Raises:
             MisconfigurationException: there is nothing to save yet.
@@ -823,7 +827,11 @@ class Trainer:
         checkpoint = collect(self._parts(), bool(weights_only), epoch_random_state, position)
         if results is not None and scope is not None:
             results.scope = scope
-        write_checkpoint(checkpoint, filepath)
+        self._checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options)
+
+    def remove_checkpoint(self, filepath: str | os.PathLike[str]) -> None:
+        """Remove a checkpoint that this trainer wrote, however it was written."""
+        self._checkpoint_io.remove_checkpoint(filepath)
 
     def _parts(self) -> RunParts:
         return RunParts(
@@ -846,7 +854,7 @@ class Trainer:
         self._ckpt_path = path
         if path is None:
             return "", None
-        return path, read_checkpoint(path, "cpu", weights_only)
+        return path, self._checkpoint_io.load_checkpoint(path, "cpu", weights_only)
 
     def _resolve(self, ckpt_path: str | os.PathLike[str] | None) -> str | None:
         """Return the path that ``"best"`` and ``"last"`` stand for; other paths as they are."""

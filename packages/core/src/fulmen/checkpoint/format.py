@@ -25,12 +25,17 @@ VERSION_KEY = "pytorch-lightning_version"
 LAYOUT_VERSION = "2.6.0"
 
 
-def write_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+def write_checkpoint(
+    checkpoint: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    storage_options: Mapping[str, Any] | None = None,
+) -> None:
     """Write a checkpoint so that ``path`` holds it whole, or still what it held before.
 
     Args:
         checkpoint: what to keep.
         path: a local path, or a URL that fsspec knows (``s3://...``).
+        storage_options: arguments for the URL's file system.
 
     Raises:
         CheckpointError: it cannot be written; the message names path and cause.
@@ -38,9 +43,14 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]
     if is_url(path):
         import fsspec  # only where a URL is used; its import takes as long as half of ours
 
-        with fsspec.open(os.fspath(path), "wb") as file:
+        with fsspec.open(os.fspath(path), "wb", **(storage_options or {})) as file:
             torch.save(dict(checkpoint), file)
         return
+    if storage_options:
+        raise CheckpointError(
+            f"`storage_options={dict(storage_options)!r}` belong to a URL such as s3://bucket/last.ckpt, but "
+            f"{os.fspath(path)} is a local path; leave them out"
+        )
     try:
         with atomic_file(path) as file:
             torch.save(dict(checkpoint), file)

@@ -35,12 +35,13 @@ class Precision:
         precision: ``"32-true"``, ``"64-true"``, ``"16-mixed"``, ``"bf16-mixed"``, ``"16-true"``, ``"bf16-true"``, or
             one of the short forms 16, 32, 64, ``"bf16"``.
         device_type: ``cpu``, ``cuda`` or ``mps``.
+        scaler: what scales the loss in ``"16-mixed"``, in place of a ``GradScaler`` with its defaults.
 
     Raises:
-        MisconfigurationException: the precision is not known.
+        MisconfigurationException: the precision is not known, or scales nothing.
     """
 
-    def __init__(self, precision: Any, device_type: str) -> None:
+    def __init__(self, precision: Any, device_type: str = "cpu", scaler: torch.amp.GradScaler | None = None) -> None:
         name = _SPELLINGS.get(str(precision).lower()) if precision is not None else "32-true"
         if name is None:
             raise MisconfigurationException(f"`precision` must be one of {', '.join(_SPELLINGS)}, but is {precision!r}")
@@ -49,7 +50,13 @@ class Precision:
         self.weights_dtype: torch.dtype | None = _WEIGHTS.get(name)
         self._computes: torch.dtype | None = _COMPUTES.get(name)
         #: scales the loss in float16, whose gradients would underflow; ``None`` in every other precision
-        self.scaler: torch.amp.GradScaler | None = torch.amp.GradScaler(device_type) if name == "16-mixed" else None
+        self.scaler = scaler
+        if name == "16-mixed" and scaler is None:
+            self.scaler = torch.amp.GradScaler(device_type)
+        elif name != "16-mixed" and scaler is not None:
+            raise MisconfigurationException(
+                f"`scaler` belongs to precision '16-mixed', but the precision is {name!r}; leave it out"
+            )
 
     @property
     def changes_inputs(self) -> bool:
