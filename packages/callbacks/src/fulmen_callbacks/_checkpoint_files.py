@@ -1,4 +1,4 @@
-"""What ModelCheckpoint does with files: look, link and name; writing and removing them is the trainer's."""
+"""What callbacks that save do with files: look, link and name; writing and removing them is the trainer's."""
 
 from __future__ import annotations
 
@@ -41,6 +41,24 @@ def modified_ns(path: str) -> int | None:
         return os.stat(path).st_mtime_ns if is_local(path) else None
     except OSError:
         return None
+
+
+def check_writable(folder: str, argument: str) -> None:
+    """Make a local folder, if it is not there yet, and raise where nothing can be written into it.
+
+    Raises:
+        MisconfigurationException: the message begins with ``argument``.
+    """
+    if not is_local(folder):
+        return
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise MisconfigurationException(
+            f"{argument} is {folder!r}, which cannot be made: {error}; name a folder that can"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise MisconfigurationException(f"{argument} is {folder!r}, which cannot be written to; name another folder")
 
 
 def link(target: str, path: str) -> None:

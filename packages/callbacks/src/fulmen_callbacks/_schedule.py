@@ -1,4 +1,4 @@
-"""When callbacks that act on a metric look at it: at the end of an epoch or at the end of each validation."""
+"""When callbacks look: those that act on a metric at the end of an epoch or validation, others at log boundaries."""
 
 from __future__ import annotations
 
@@ -53,6 +53,12 @@ def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
     if every_n_epochs is None:  # the interval counts on across epochs
         done += trainer.current_epoch * int(trainer.num_training_batches)
     return done % int(trainer.val_check_batch) == 0
+
+
+def log_is_due(trainer: Trainer) -> bool:
+    """Return whether the training step that is under way, or was just taken, ends at a log boundary."""
+    every = trainer.log_every_n_steps
+    return every > 0 and (trainer.logging_step + 1) % every == 0
 
 
 def missing_monitor(owner: str, monitor: str, logged: Iterable[str]) -> str:

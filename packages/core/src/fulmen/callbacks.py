@@ -12,18 +12,30 @@ from fulmen.registry import CALLBACKS, installed, load_class
 
 if TYPE_CHECKING:
     from fulmen_callbacks.early_stopping import EarlyStopping
+    from fulmen_callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
     from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
+    from fulmen_callbacks.lambda_callback import LambdaCallback
+    from fulmen_callbacks.learning_rate_monitor import LearningRateMonitor
     from fulmen_callbacks.model_checkpoint import ModelCheckpoint
     from fulmen_callbacks.model_summary import ModelSummary
+    from fulmen_callbacks.on_exception_checkpoint import OnExceptionCheckpoint
+    from fulmen_callbacks.spike_detection import SpikeDetection
+    from fulmen_callbacks.timer import Timer
     from fulmen_callbacks.tqdm_progress_bar import TQDMProgressBar
 
 __all__ = [
     "Callback",
     "EarlyStopping",
+    "GradientAccumulationScheduler",
     "ImagePredictionLogger",
+    "LambdaCallback",
+    "LearningRateMonitor",
     "ModelCheckpoint",
     "ModelSummary",
+    "OnExceptionCheckpoint",
+    "SpikeDetection",
     "TQDMProgressBar",
+    "Timer",
 ]
 
 

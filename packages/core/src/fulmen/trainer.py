@@ -43,7 +43,7 @@ from fulmen.graph import Graph
 from fulmen.hardware.accelerators import Accelerator
 from fulmen.hardware.precision import Precision
 from fulmen.hardware.strategies.single_device import SingleDeviceStrategy
-from fulmen.hooks import HookTable, check_hook_names, is_overridden
+from fulmen.hooks import HookTable, check_hook_names, is_overridden, taking
 from fulmen.logged import LoggedMetrics
 from fulmen.logger import FolderLogger, Logger, allocate_version
 from fulmen.loops.evaluate import EvaluationLoop
@@ -283,6 +283,8 @@ class Trainer:
             path = self._resume_from if ckpt_path is None else ckpt_path
             if path is None:
                 path = next((one.resume_path for one in self.checkpoint_callbacks if one.resume_path), None)
+                if path is not None:
+                    rank_zero_info("continuing from %s, which a fit left that failed; remove it to start anew", path)
             self._fit(train_dataloaders, val_dataloaders, path, weights_only)
 
     def validate(
@@ -428,7 +430,7 @@ class Trainer:
         """Run the hooks of an exception; one that fails itself hides neither the first error nor the next hook."""
         module = self.lightning_module
         calls: list[Callable[[], None]] = [
-            functools.partial(callback.on_exception, self, module, error) for callback in self._callbacks
+            functools.partial(taking(callback.on_exception, 3), self, module, error) for callback in self._callbacks
         ]
         if self._datamodule is not None:
             calls.append(functools.partial(self._datamodule.on_exception, error))
@@ -564,7 +566,7 @@ class Trainer:
         if datamodule is not None:
             datamodule.setup(fn)
         for callback in self._callbacks:
-            callback.setup(self, module, fn)
+            taking(callback.setup, 3)(self, module, fn)
         module.setup(fn)
         module.configure_model()
         self._accelerator.set_up()
@@ -576,7 +578,7 @@ class Trainer:
         if self._datamodule is not None:
             self._datamodule.teardown(fn.value)
         for callback in self._callbacks:
-            callback.teardown(self, module, fn.value)
+            taking(callback.teardown, 3)(self, module, fn.value)
         module.teardown(fn.value)
 
     def _sanity_check(self, loop: FitLoop) -> None:

@@ -12,6 +12,7 @@ from fulmen.callback import Callback
 from fulmen.checkpoint.format import LAYOUT_VERSION, VERSION_KEY, plain_state
 from fulmen.checkpoint.random_state import get_random_state
 from fulmen.errors import CheckpointError
+from fulmen.hooks import taking
 from fulmen.progress import Progress
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def collect(
             checkpoint[type(datamodule).__qualname__] = plain_state(state, "the state of the data module")
     if not weights_only:
         for callback in parts.callbacks:
-            callback.on_save_checkpoint(parts.trainer, module, checkpoint)
+            taking(callback.on_save_checkpoint, 3)(parts.trainer, module, checkpoint)
     module.on_save_checkpoint(checkpoint)
     return checkpoint
 
@@ -132,7 +133,7 @@ def restore_callbacks(parts: RunParts, checkpoint: dict[str, Any]) -> None:
     """Give each callback the state that was kept under its key."""
     states = checkpoint.get("callbacks", {})
     for callback in parts.callbacks:
-        callback.on_load_checkpoint(parts.trainer, parts.module, checkpoint)
+        taking(callback.on_load_checkpoint, 3)(parts.trainer, parts.module, checkpoint)
     for callback in parts.callbacks:
         state = states.get(callback.state_key, states.get(type(callback)))
         if state:
