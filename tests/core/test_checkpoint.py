@@ -267,7 +267,7 @@ def test_load_from_checkpoint_says_which_argument_is_missing(tmp_path: Path) -> 
 
     path = tmp_path / "a.ckpt"
     fitted(tmp_path, Needs(3)).save_checkpoint(path)
-    with pytest.raises(MisconfigurationException, match=r"missing 1 required positional argument: 'size'.*Pass what"):
+    with pytest.raises(MisconfigurationException, match=r"missing a required argument: 'size'.*Pass what"):
         Needs.load_from_checkpoint(path)
     assert isinstance(Needs.load_from_checkpoint(path, size=3), Needs)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+import pickle
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorDataset
 
 import fulmen
+from fulmen.data.combined import CombinedLoader
 from fulmen.errors import MisconfigurationException
 
 
@@ -216,3 +220,95 @@ def test_a_class_that_keeps_the_batch_size_gets_it() -> None:
 
     data = Keeping.from_datasets(TEN, batch_size=4, folder="here")
     assert dict(data.hparams) == {"batch_size": 4, "folder": "here"}
+
+
+def test_datasets_may_be_nested_in_any_way() -> None:
+    class Pair(NamedTuple):
+        a: Any
+        b: Any
+
+    data = fulmen.LightningDataModule.from_datasets({"x": [TEN, TEN], "y": Pair(TEN, Stream())}, batch_size=5)
+    loaders = data.train_dataloader()
+    assert type(loaders["y"]) is Pair
+    assert [len(loader) for loader in (*loaders["x"], loaders["y"].a)] == [2, 2, 2]
+
+
+def test_a_data_module_of_datasets_can_be_pickled() -> None:
+    data = fulmen.LightningDataModule.from_datasets(TEN, batch_size=4)
+    other = pickle.loads(pickle.dumps(data))
+    assert [len(batch[0]) for batch in other.train_dataloader()] == [4, 4, 2]
+
+
+def test_a_copy_has_no_trainer() -> None:
+    data = Data()
+    trainer(limit_val_batches=0).fit(Model(), datamodule=data)
+    assert data.trainer is not None
+    assert copy.deepcopy(data).trainer is None
+    assert copy.deepcopy(data).calls == data.calls
+
+
+def test_a_class_that_takes_anything_gets_the_batch_size_unless_it_is_told_one() -> None:
+    class Any_(fulmen.LightningDataModule):
+        def __init__(self, **options: Any) -> None:
+            super().__init__()
+            self.options = options
+
+    assert Any_.from_datasets(TEN, batch_size=4, x=1).options == {"batch_size": 4, "num_workers": 0, "x": 1}
+
+
+# -------------------------------------------------------------------------------------------------- words
+
+
+class Late(fulmen.LightningDataModule):
+    def setup(self, stage: str) -> None:
+        self.sets = [TEN, Stream()]
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(self.sets[0])
+
+    def val_dataloader(self) -> Any:
+        return [DataLoader(dataset) for dataset in self.sets]
+
+    def test_dataloader(self) -> Any:
+        return CombinedLoader({"a": DataLoader(self.sets[0]), "b": [torch.ones(1)] * 3})
+
+
+def test_in_words_it_tells_how_much_data_there_is() -> None:
+    data = Late()
+    # The form is that of Lightning 2.6.6.
+    assert str(data).splitlines() == [
+        "{Train dataloader: None}",
+        "{Validation dataloader: None}",
+        "{Test dataloader: None}",
+        "{Predict dataloader: None}",
+    ]
+    data.setup("fit")
+    assert str(data).splitlines() == [
+        "{Train dataloader: size=10}",
+        "{Validation dataloader: 1. size=10 ; 2. size=NA}",
+        "{Test dataloader: a. size=10 ; b. size=3}",
+        "{Predict dataloader: None}",
+    ]
+
+
+def test_its_state_goes_on_with_training(tmp_path: Path) -> None:
+    class Counting(Data):
+        seen = 0
+
+        def train_dataloader(self) -> Any:
+            self.seen += 1
+            return [torch.ones(1)]
+
+        def state_dict(self) -> dict[str, Any]:
+            return {"seen": self.seen}
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            self.seen = state_dict["seen"]
+
+    first, data = trainer(limit_val_batches=0), Counting()
+    first.fit(Model(), datamodule=data)
+    first.save_checkpoint(tmp_path / "a.ckpt")
+    again = Counting()
+    trainer(limit_val_batches=0, max_epochs=2).fit(Model(), datamodule=again, ckpt_path=tmp_path / "a.ckpt")
+    assert again.seen == data.seen + 1
+    assert Counting.load_from_checkpoint(tmp_path / "a.ckpt").seen == data.seen

@@ -8,14 +8,16 @@ import pickle
 import threading
 from argparse import Namespace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import torch
 from torch import nn
 
 import fulmen
+from fulmen.advice import AdviceWarning
 from fulmen.errors import MisconfigurationException
-from fulmen.hyperparameters import AttributeDict, is_picklable
+from fulmen.hyperparameters import AttributeDict, is_picklable, merged_hyperparameters
 
 
 class All(fulmen.LightningModule):
@@ -212,3 +214,40 @@ def test_a_module_with_hyperparameters_can_be_copied_and_pickled() -> None:
 def test_what_can_be_pickled_is_told_apart() -> None:
     assert [is_picklable(value) for value in (3, [nn.Linear(1, 1)], int)] == [True] * 3
     assert [is_picklable(value) for value in (lambda: 3, threading.Lock(), (i for i in range(2)))] == [False] * 3
+
+
+def test_a_module_among_them_is_advised_against() -> None:
+    class Wraps(fulmen.LightningModule):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+
+    with pytest.warns(AdviceWarning, match=r"FUL022: the hyper-parameter 'net' of `Wraps` is.*ignore=\['net'\]"):
+        Wraps(nn.Linear(1, 1))
+
+
+def test_module_and_data_may_agree_but_not_differ() -> None:
+    class Data(fulmen.LightningDataModule):
+        def __init__(self, width: int, sizes: Any = None) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+
+    assert merged_hyperparameters([Data(3, torch.ones(2)), Base(3)]) == {"width": 3, "depth": 2, "sizes": ANY}
+    with pytest.raises(MisconfigurationException, match="`Data` and `Base` both keep the.*`width`, as 3 and 4"):
+        merged_hyperparameters([Data(3), Base(4)])
+
+
+def test_the_initial_values_cannot_be_changed() -> None:
+    module = FromConfig({"sizes": [1, 2]})
+    module.hparams_initial["sizes"].append(3)
+    assert module.hparams_initial == {"sizes": [1, 2]}
+
+
+def test_names_and_a_configuration_object_do_not_go_together() -> None:
+    class Mixed(fulmen.LightningModule):
+        def __init__(self, width: int, config: Any) -> None:
+            super().__init__()
+            self.save_hyperparameters("width", config)
+
+    with pytest.raises(MisconfigurationException, match="takes names, or one configuration object.*call it once for"):
+        Mixed(3, {"rate": 0.1})

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-from fulmen.errors import nearest
+from fulmen.errors import PossibleUserWarning, nearest
 from fulmen.rank import is_global_zero
 
 #: code -> what triggers it, in a few words; a code is never given another meaning
@@ -70,7 +70,7 @@ _silent: set[str] = set()
 _said: set[str] = set()
 
 
-class AdviceWarning(UserWarning):
+class AdviceWarning(PossibleUserWarning):
     """Something works, but is probably not meant; the message begins with its code."""
 
 

@@ -8,13 +8,13 @@ import inspect
 import pickle
 import types
 from argparse import Namespace
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import nn
 
 from fulmen.advice import advise
-from fulmen.errors import MisconfigurationException
+from fulmen.errors import MisconfigurationException, nearest
 
 
 class AttributeDict(dict[str, Any]):
@@ -28,6 +28,11 @@ class AttributeDict(dict[str, Any]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self:
+            raise AttributeError(f"there is no hyper-parameter {name!r}; there are: {', '.join(self)}")
+        del self[name]
 
     def __repr__(self) -> str:
         width = max(map(len, map(str, self)), default=0)
@@ -46,9 +51,13 @@ def is_picklable(obj: object) -> bool:
 class HyperparametersMixin:
     """Gives ``save_hyperparameters`` and ``hparams``; shared by modules and data modules, holds no other state."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._log_hyperparams = False
+    #: the keys of a checkpoint under which hyper-parameters stand
+    CHECKPOINT_HYPER_PARAMS_KEY = "hyper_parameters"
+    CHECKPOINT_HYPER_PARAMS_NAME = "hparams_name"
+    CHECKPOINT_HYPER_PARAMS_TYPE = "hparams_type"
+
+    _log_hyperparams: bool = False  # whether loggers get them
+    _hparams_name: str | None = None  # the one argument that held them all, or "kwargs"
 
     def save_hyperparameters(
         self,
@@ -59,46 +68,51 @@ class HyperparametersMixin:
     ) -> None:
         """Keep the arguments of ``__init__`` as ``self.hparams``, for loggers and checkpoints.
 
+        Subclasses whose ``__init__`` is running have their arguments kept as well; theirs win. Several calls add up.
+
         Args:
             args: names of the arguments to keep, or one dict, ``Namespace`` or dataclass object; all by default.
-            ignore: names to leave out.
+            ignore: names to leave out, also of what a parent class kept.
             frame: the frame of ``__init__``, where this is called from elsewhere.
             logger: whether loggers get them too.
 
         Raises:
             MisconfigurationException: a name is none of the arguments, or what was passed is of another kind.
         """
+        self._log_hyperparams = logger
+        if len(args) == 1 and (args[0] is None or args[0] == {}):
+            return
         if frame is None:
             current = inspect.currentframe()
             frame = current.f_back if current is not None else None
-        ignored = {ignore} if isinstance(ignore, str) else set(ignore or ())
-        if len(args) == 1 and not isinstance(args[0], str):
-            found = _as_dict(args[0])
-            self._hparams_name: str | None = next(
-                (name for name, value in _init_arguments(frame, self).items() if value is args[0]), "kwargs"
-            )
-        else:
-            found = _init_arguments(frame, self)
-            unknown = [name for name in args if name not in found]
-            if unknown:
-                raise MisconfigurationException(
-                    f"`save_hyperparameters({unknown[0]!r})`: `{type(self).__name__}.__init__` has no such argument; "
-                    f"it has: {', '.join(found) or 'none'}"
-                )
-            if args:
-                found = {name: found[name] for name in args}
+        arguments = _init_arguments(frame, self)
+        if all(isinstance(name, str) for name in args):
+            found = {name: _argument(arguments, name, type(self)) for name in args} if args else arguments
             self._hparams_name = "kwargs" if found else None
-        found = {name: value for name, value in found.items() if name not in ignored}
-        modules = [name for name, value in found.items() if isinstance(value, nn.Module)]
+        elif len(args) == 1:
+            found = _as_dict(args[0])
+            self._hparams_name = next((name for name, value in arguments.items() if _same(value, args[0])), None)
+        else:
+            raise MisconfigurationException(
+                f"`save_hyperparameters` takes names, or one configuration object, but got both or several: "
+                f"{args!r:.120}; call it once for the names and once for the object"
+            )
+        ignored = [ignore] if isinstance(ignore, str) else list(ignore or ())
+        self.hparams.update((name, value) for name, value in found.items() if name not in ignored)
+        self.remove_ignored_hparams(ignored)
+        self._hparams_initial = {name: _apart(value) for name, value in self.hparams.items()}
+        modules = [name for name, value in self.hparams.items() if isinstance(value, nn.Module)]
         if modules:
             advise(
                 "FUL022",
                 f"the hyper-parameter {modules[0]!r} of `{type(self).__name__}` is a module, whose weights are in each "
                 f"checkpoint anyway; use `self.save_hyperparameters(ignore={modules!r})`",
             )
-        self._log_hyperparams = logger
-        self.hparams.update(found)
-        self._hparams_initial = {name: _apart(value) for name, value in self.hparams.items()}
+
+    def remove_ignored_hparams(self, ignore_list: Iterable[str]) -> None:
+        """Drop hyper-parameters that were kept, such as those of a parent class."""
+        for name in ignore_list:
+            self.hparams.pop(name, None)
 
     @property
     def hparams(self) -> AttributeDict:
@@ -111,8 +125,28 @@ class HyperparametersMixin:
 
     @property
     def hparams_initial(self) -> AttributeDict:
-        """The hyper-parameters as they were saved first, whatever was changed since."""
-        return AttributeDict(copy.copy(self.__dict__.get("_hparams_initial", {})))
+        """The hyper-parameters as they were saved, whatever was changed since; a copy."""
+        return AttributeDict({name: _apart(value) for name, value in self.__dict__.get("_hparams_initial", {}).items()})
+
+
+def merged_hyperparameters(owners: Iterable[HyperparametersMixin]) -> dict[str, Any]:
+    """Return what loggers get of several that keep hyper-parameters, such as a module and its data module.
+
+    Raises:
+        MisconfigurationException: two of them have different values under one name.
+    """
+    merged: dict[str, Any] = {}
+    kept_by: dict[str, str] = {}
+    for owner in owners:
+        for name, value in owner.hparams_initial.items():
+            if name in merged and not (value is merged[name] or _same(value, merged[name])):
+                raise MisconfigurationException(
+                    f"`{kept_by[name]}` and `{type(owner).__name__}` both keep the hyper-parameter `{name}`, as "
+                    f"{merged[name]!r:.60} and {value!r:.60}, so loggers could show only one; leave it out of one of "
+                    f"them: `self.save_hyperparameters(ignore=[{name!r}])`, or keep one from loggers: `logger=False`"
+                )
+            merged[name], kept_by[name] = value, type(owner).__name__
+    return merged
 
 
 def _apart(value: Any) -> Any:
@@ -125,10 +159,29 @@ def _apart(value: Any) -> Any:
         return value
 
 
+def _argument(arguments: dict[str, Any], name: str, cls: type) -> Any:
+    if name not in arguments:
+        raise MisconfigurationException(
+            f"`save_hyperparameters({name!r})`: `{cls.__name__}.__init__` has no such argument"
+            f"{nearest(name, arguments)}; it has: {', '.join(arguments) or 'none'}"
+        )
+    return arguments[name]
+
+
+def _same(value: Any, config: Any) -> bool:
+    """Whether an argument is the configuration object, or what that is a copy of."""
+    if value is config:
+        return True
+    try:
+        return type(value) is type(config) and bool(value == config)
+    except Exception:  # arrays and tensors in it have no one truth value
+        return False
+
+
 def _as_dict(value: Any) -> dict[str, Any]:
     if isinstance(value, Namespace):
         return dict(vars(value))
-    if isinstance(value, MutableMapping):
+    if isinstance(value, Mapping):
         return dict(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}

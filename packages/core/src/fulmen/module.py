@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from typing_extensions import Self
 
 from fulmen.advice import advise
+from fulmen.class_only import class_only
 from fulmen.data.transfer import move_data_to_device
 from fulmen.errors import MisconfigurationException
 from fulmen.hyperparameters import HyperparametersMixin
@@ -626,7 +627,7 @@ class LightningModule(HyperparametersMixin, nn.Module):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Look at a checkpoint after it was read, before anything is restored from it."""
 
-    @classmethod
+    @class_only
     def load_from_checkpoint(
         cls,
         checkpoint_path: str | os.PathLike[str] | IO[bytes],
@@ -636,19 +637,26 @@ class LightningModule(HyperparametersMixin, nn.Module):
         weights_only: bool | None = None,
         **kwargs: Any,
     ) -> Self:
-        """Make a module of this class with a checkpoint's hyper-parameters and weights.
+        """Make a module of this class with a checkpoint's hyper-parameters and weights; call it on the class.
 
         Args:
-            checkpoint_path: the file.
-            map_location: where its tensors go, as in ``torch.load``; the CPU by default.
-            hparams_file: a YAML file with hyper-parameters, where the checkpoint has none.
+            checkpoint_path: the file: a path, a URL that fsspec knows, or one that is open for reading.
+            map_location: where its tensors and the module go, as in ``torch.load``; by default where they were saved,
+                or the CPU where that device is not here.
+            hparams_file: a YAML or CSV file whose hyper-parameters stand in for the checkpoint's.
             strict: whether the keys must match exactly; ``strict_loading`` by default.
             weights_only: ``False`` unpickles anything, which can run code: only for files that you trust.
             kwargs: arguments of ``__init__`` that win over the checkpoint's.
 
+        Returns:
+            The module, in training mode. ``configure_model`` was called, where it is defined.
+
         Raises:
-            CheckpointError: the file cannot be read.
-            MisconfigurationException: ``__init__`` needs an argument that neither the file nor ``kwargs`` has.
+            CheckpointError: the file cannot be read, its weights are not this class's, or it keeps an argument as an
+                object that only trusted loading can make.
+            MisconfigurationException: ``__init__`` needs an argument that neither the file nor ``kwargs`` has, or
+                ``kwargs`` has one that it does not take.
+            TypeError: it was called on an object.
         """
         from fulmen.checkpoint.loading import load_module
 

@@ -44,6 +44,7 @@ from fulmen.hardware.accelerators import Accelerator
 from fulmen.hardware.precision import Precision
 from fulmen.hardware.strategies.single_device import SingleDeviceStrategy
 from fulmen.hooks import HookTable, check_hook_names, is_overridden, taking
+from fulmen.hyperparameters import merged_hyperparameters
 from fulmen.logged import LoggedMetrics
 from fulmen.logger import FolderLogger, Logger, allocate_version
 from fulmen.loops.evaluate import EvaluationLoop
@@ -782,11 +783,8 @@ class Trainer:
     def _log_hyperparameters(self) -> None:
         if self._run is None or not self._autolog_hparams:
             return
-        params: dict[str, Any] = {}
-        for owner in (self._datamodule, self._module):
-            if owner is not None and owner.__dict__.get("_log_hyperparams"):
-                params.update(owner.hparams_initial)
-        self._run.log_hyperparams(params)
+        owners = [one for one in (self._datamodule, self._module) if one is not None and one._log_hyperparams]
+        self._run.log_hyperparams(merged_hyperparameters(owners))
 
     def _log_graph(self, module: LightningModule) -> None:
         """Show the model to the loggers that want it; a model that cannot be shown is no reason not to train it."""

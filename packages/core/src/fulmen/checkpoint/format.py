@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -60,12 +60,12 @@ def write_checkpoint(
 
 
 def read_checkpoint(
-    path: str | os.PathLike[str], map_location: Any = "cpu", weights_only: bool | None = None
+    path: str | os.PathLike[str] | IO[bytes], map_location: Any = "cpu", weights_only: bool | None = None
 ) -> dict[str, Any]:
     """Read a checkpoint, after checking that it is whole.
 
     Args:
-        path: a local path, or a URL that fsspec knows.
+        path: a local path, a URL that fsspec knows, or a file open for reading.
         map_location: where tensors go, as in ``torch.load``.
         weights_only: ``None`` and ``True`` load tensors and plain values only; ``False`` unpickles anything, which
             can run code that the file's author chose: only for files that you trust.
@@ -73,6 +73,8 @@ def read_checkpoint(
     Raises:
         CheckpointError: the file is missing, damaged, or holds objects that only trusted loading can make.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        return _load(path, name_of(path), map_location, weights_only)
     local = os.fspath(path)
     if is_url(path):
         import fsspec
@@ -142,6 +144,11 @@ def is_url(path: str | os.PathLike[str]) -> bool:
     return "://" in os.fspath(path)
 
 
+def name_of(path: str | os.PathLike[str] | IO[bytes]) -> str:
+    """Return what messages call a file that is given by its path, or open."""
+    return os.fspath(path) if isinstance(path, (str, os.PathLike)) else str(getattr(path, "name", "the open file"))
+
+
 def _neighbours(path: Path) -> str:
     found = sorted(file.name for file in path.parent.glob("*.ckpt"))[:5] if path.parent.is_dir() else []
     if found:
@@ -163,6 +170,12 @@ def plain_state(value: Any, where: str) -> Any:
             "weights_only=False can load again; keep tensors, numbers, strings, lists and dicts instead",
         )
     return converted
+
+
+def plain_form(value: Any) -> tuple[Any, bool]:
+    """Return a value with the types that safe loading accepts, and whether all of it has such a form."""
+    found: list[str] = []
+    return _plain(value, "", found), not found
 
 
 def _plain(value: Any, where: str, found: list[str]) -> Any:

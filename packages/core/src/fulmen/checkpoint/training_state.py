@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from fulmen.advice import advise
 from fulmen.callback import Callback
 from fulmen.checkpoint.format import LAYOUT_VERSION, VERSION_KEY, plain_state
+from fulmen.checkpoint.kept_hyperparameters import keep_hyperparameters
 from fulmen.checkpoint.random_state import get_random_state
 from fulmen.errors import CheckpointError
 from fulmen.hooks import taking
 from fulmen.progress import Progress
+from fulmen.rank import rank_zero_info
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
@@ -82,15 +84,9 @@ def collect(
             "results": parts.results.state_dict() if parts.results is not None else [],
             "logged": parts.logged.state_dict(),
         }
-    if module.hparams:
-        checkpoint["hparams_name"] = module.__dict__.get("_hparams_name") or "kwargs"
-        checkpoint["hyper_parameters"] = plain_state(dict(module.hparams), "hyper_parameters")
+    keep_hyperparameters(module, checkpoint)
     if datamodule is not None:
-        if datamodule.hparams:
-            checkpoint["datamodule_hparams_name"] = datamodule.__dict__.get("_hparams_name") or "kwargs"
-            checkpoint["datamodule_hyper_parameters"] = plain_state(
-                dict(datamodule.hparams), "datamodule_hyper_parameters"
-            )
+        keep_hyperparameters(datamodule, checkpoint)
         if not weights_only and (state := datamodule.state_dict()):
             checkpoint[type(datamodule).__qualname__] = plain_state(state, "the state of the data module")
     if not weights_only:
@@ -121,12 +117,16 @@ def load_weights(module: LightningModule, checkpoint: Mapping[str, Any], source:
             "pass a file that a Trainer saved"
         )
     try:
-        module.load_state_dict(checkpoint["state_dict"], strict=strict)
+        found = module.load_state_dict(checkpoint["state_dict"], strict=strict)
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights in {source} are not those of `{type(module).__name__}`: {error}\n"
             "Load it into the class and with the arguments that it was saved with, or with strict=False"
         ) from error
+    if found is not None:  # a `load_state_dict` of the user's own may return nothing
+        for names, what in ((found.missing_keys, "not in the file"), (found.unexpected_keys, "in the file only")):
+            if names:
+                rank_zero_info("%s was loaded with strict=False; %s: %s", source, what, ", ".join(names))
 
 
 def restore_callbacks(parts: RunParts, checkpoint: dict[str, Any]) -> None:
