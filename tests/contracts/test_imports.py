@@ -78,15 +78,16 @@ def test_plugins_import_only_the_public_faces_of_core() -> None:
     assert strangers == set()
 
 
-def test_nothing_but_the_trainer_imports_legacy() -> None:
+def test_legacy_is_reached_at_its_seams_only() -> None:
     core = ROOT / "packages/core/src/fulmen"
     outside = [path for path in core.rglob("*.py") if path.relative_to(core).parts[0] != "legacy"]
-    importers = [
+    importers = {
         path.relative_to(core).as_posix()
         for path in outside
         if any(name == "fulmen.legacy" or name.startswith("fulmen.legacy.") for name in _imported_modules(path))
-    ]
-    assert importers in ([], ["trainer.py"])
+    }
+    # `trainer.py` knows `seam`; the package and its faces know `import_paths`, for names that they do not have.
+    assert importers == {"trainer.py", "__init__.py", "registry.py"}
 
 
 def test_no_module_of_ours_uses_a_relative_import() -> None:

@@ -244,7 +244,7 @@ def test_a_face_refuses_names_that_nobody_offers(face: str, monkeypatch: pytest.
     _pretend_installed(monkeypatch, True)
     module = getattr(fulmen, face)
     assert not hasattr(module, "no_such_thing")
-    assert not hasattr(module, "__path__")
+    assert not hasattr(module, "__wrapped__")
     with pytest.raises(AttributeError, match=f"no installed {face[:-1]} is called Nothing.*installed are: "):
         module.Nothing  # noqa: B018  reading it is the test
 

@@ -14,6 +14,7 @@ from fulmen import callbacks, loggers, metrics
 from fulmen.callback import Callback
 from fulmen.datamodule import LightningDataModule
 from fulmen.errors import FulmenError, MisconfigurationException, disable_possible_user_warnings
+from fulmen.legacy import import_paths as _import_paths
 from fulmen.module import LightningModule
 from fulmen.seed import seed_everything
 from fulmen.trainer import Trainer
@@ -47,6 +48,7 @@ def _speak_when_nobody_listens() -> None:
 
 
 _speak_when_nobody_listens()
+_import_paths.install()
 if _os.environ.get("POSSIBLE_USER_WARNINGS", "").lower() in ("0", "off"):
     disable_possible_user_warnings()
 
@@ -56,4 +58,7 @@ def __getattr__(name: str) -> _Any:
         import fulmen.vision
 
         return fulmen.vision
+    found = _import_paths.found_in("", name)
+    if found is not None:
+        return found
     raise AttributeError(f"module 'fulmen' has no attribute {name!r}")

@@ -136,4 +136,4 @@ def code_of(function: Callable[..., Any]) -> CodeType | None:
 
 
 def _is_machinery(module: str) -> bool:
-    return module.partition(".")[0] in ("fulmen", "torch", "contextlib") or module.startswith("fulmen_")
+    return module.partition(".")[0] in ("fulmen", "torch", "contextlib", "importlib") or module.startswith("fulmen_")

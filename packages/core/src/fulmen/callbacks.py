@@ -38,6 +38,9 @@ __all__ = [
     "Timer",
 ]
 
+#: ``legacy.import_paths`` finds the field's paths below this one, such as ``fulmen.callbacks.early_stopping``
+__path__: list[str] = []
+
 
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):

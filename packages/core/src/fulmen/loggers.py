@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CSVLogger", "Logger", "MLFlowLogger", "TensorBoardLogger", "WandbLogger"]
 
+#: ``legacy.import_paths`` finds the field's paths below this one, such as ``fulmen.loggers.wandb``
+__path__: list[str] = []
+
 
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Metric", "Metrics"]
 
+#: ``legacy.import_paths`` finds the field's paths below this one, such as ``fulmen.metrics.functional``
+__path__: list[str] = []
+
 
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):

@@ -80,6 +80,11 @@ def load_class(group: PluginGroup, class_name: str) -> type:
     for name, entries in offers.items():
         if any(entry.attr == class_name for entry in entries):
             return load(group, name)
+    from fulmen.legacy import import_paths  # knows the names of the field that no plug-in has
+
+    found = import_paths.found_in(f"{group.kind}s", class_name)
+    if found is not None:
+        return found  # type: ignore[no-any-return]
     known = [entry.attr for entries in offers.values() for entry in entries]
     message = (
         f"no installed {group.kind} is called {class_name}{nearest(class_name, known)}; installed are: "

@@ -65,6 +65,9 @@ from fulmen.state import RunningStage, TrainerFn, TrainerState, TrainerStatus
 from fulmen.tracking.no_run import NoRun
 from fulmen.tracking.run import Run
 
+#: ``legacy.import_paths`` finds the field's paths below this one, such as ``fulmen.trainer.states``
+__path__: list[str] = []
+
 _log = logging.getLogger("fulmen")
 _STAGES = {TrainerFn.VALIDATING: "validation", TrainerFn.TESTING: "test"}
 
@@ -177,9 +180,9 @@ class Trainer:
         given = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
         self._resume_from: Any = None
         if unknown:
-            from fulmen import legacy
+            from fulmen.legacy import seam
 
-            modern, unknown = legacy.modern_arguments(unknown)
+            modern, unknown = seam.modern_arguments(unknown)
             self._resume_from = modern.pop("resume_from", None)
             given["callbacks"] = [*_as_list(callbacks), *modern.pop("further_callbacks", ())] or None
             given.update(modern)
@@ -689,10 +692,10 @@ class Trainer:
 
     def _add_callbacks_of(self, module: LightningModule) -> None:
         """Take the module's own callbacks; one of a type that is there already takes its place."""
-        from fulmen import legacy
+        from fulmen.legacy import seam
 
-        own = [*_as_list(module.configure_callbacks()), *legacy.callbacks_for(module)]
-        types = {legacy.OldHooks, *(type(callback) for callback in own)}
+        own = [*_as_list(module.configure_callbacks()), *seam.callbacks_for(module)]
+        types = {seam.OldHooks, *(type(callback) for callback in own)}
         kept = [callback for callback in self._callbacks if type(callback) not in types]
         self._callbacks = sorted([*kept, *own], key=lambda callback: callback.run_order)
 
