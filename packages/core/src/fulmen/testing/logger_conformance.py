@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import copy
 import enum
+import io
 import math
 import pickle
 import socket
 import struct
+import wave
 import zlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,20 +34,33 @@ import numpy as np
 import pytest
 import torch
 
+from fulmen.audio import Audio
+from fulmen.graph import Graph, Node
+from fulmen.histogram import Histogram
 from fulmen.logger import (
     Logger,
     LogsArtifacts,
+    LogsAudio,
+    LogsCheckpoints,
+    LogsGraph,
+    LogsHistograms,
     LogsImages,
     LogsMetricBatches,
     LogsTables,
     LogsText,
+    LogsVideo,
     MetricPoint,
     RunInfo,
+    SavedCheckpoint,
 )
 from fulmen.media import Image
 from fulmen.registry import LOGGERS, check_interface
 from fulmen.testing.conformance import Conformance
 from fulmen.tracking.run import Run
+from fulmen.video import Video
+
+#: One black dot.
+_GIF = bytes.fromhex("47494638396101000100800000000000ffffff2c00000000010001000002024401003b")
 
 Points = Mapping[str, Sequence[tuple[int, float]]]
 
@@ -71,6 +86,43 @@ class StoredTable:
 
 
 @dataclass(frozen=True)
+class StoredHistogram:
+    """A histogram as the service has it."""
+
+    key: str
+    step: int
+    edges: Sequence[float]
+    counts: Sequence[float]
+
+
+@dataclass(frozen=True)
+class StoredMedia:
+    """A sound or a video as the service has it."""
+
+    key: str
+    step: int
+    content: bytes = field(repr=False)  #: of the file
+    caption: str | None = None
+
+
+@dataclass(frozen=True)
+class StoredGraph:
+    """A model as the service has it: in words, or as nodes, or both."""
+
+    text: str = ""
+    nodes: Mapping[str, Collection[str]] = field(default_factory=dict)  #: name -> names of the nodes before it
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A checkpoint as the service has it."""
+
+    content: bytes = field(repr=False)
+    aliases: Collection[str] = ()
+    score: float | None = None
+
+
+@dataclass(frozen=True)
 class ReadBack:
     """What the service has of one run, under the keys that were logged."""
 
@@ -80,6 +132,11 @@ class ReadBack:
     texts: Sequence[tuple[str, int, str]] = ()  #: key, step, words
     tables: Sequence[StoredTable] = ()
     artifacts: Mapping[str, bytes] = field(default_factory=dict)  #: name -> content
+    histograms: Sequence[StoredHistogram] = ()
+    audios: Sequence[StoredMedia] = ()
+    videos: Sequence[StoredMedia] = ()
+    graph: StoredGraph | None = None
+    checkpoints: Sequence[StoredCheckpoint] = ()  #: in the order in which they came
 
 
 class Color(enum.Enum):
@@ -456,6 +513,94 @@ class LoggerConformance(Conformance):
         assert stored["weights of a model.bin"] == bytes(range(256))
         assert stored["folder/renamed.bin"] == bytes(range(256))
 
+    def test_histograms(self, tmp_path: Path) -> None:
+        logger = self._logger(tmp_path)
+        if not isinstance(logger, LogsHistograms):
+            pytest.skip(f"{type(logger).__name__} does not show histograms")
+        logger.log_histogram("weights/a", Histogram((-1.5, 0.0, 0.25, 4.0), (3.0, 0.0, 7.0)), step=1)
+        logger.log_histogram("weights/a", torch.tensor([1.0, 2.0, 2.0, math.nan]), step=2)
+        logger.shut("success")
+        first, second = self.read_back(tmp_path, logger).histograms
+        assert (first.key, first.step) == ("weights/a", 1)
+        assert list(first.edges) == pytest.approx([-1.5, 0.0, 0.25, 4.0], rel=1e-6)
+        assert list(first.counts) == [3.0, 0.0, 7.0]
+        assert (second.key, second.step, sum(second.counts)) == ("weights/a", 2, 3.0)
+        assert [second.edges[0], second.edges[-1]] == pytest.approx([1.0, 2.0], rel=1e-6)
+        assert (second.counts[0], second.counts[-1]) == (1.0, 2.0)
+
+    def test_audio(self, tmp_path: Path) -> None:
+        logger = self._logger(tmp_path)
+        if not isinstance(logger, LogsAudio):
+            pytest.skip(f"{type(logger).__name__} plays no sounds")
+        ramp, flat = np.linspace(-1, 1, 40, dtype=np.float32), np.zeros((30, 2), np.int16)
+        logger.log_audio("sounds/a", [Audio.of(ramp, 8000, "a ramp, ü"), Audio.of(flat, 16000)], step=3)
+        logger.shut("success")
+        stored = self.read_back(tmp_path, logger).audios
+        assert [(one.key, one.step, one.caption or None) for one in stored] == [
+            ("sounds/a", 3, "a ramp, ü"),
+            ("sounds/a", 3, None),
+        ]
+        for one, samples, rate in zip(stored, (np.rint(ramp * 32767)[:, None], flat), (8000, 16000), strict=True):
+            with wave.open(io.BytesIO(one.content)) as file:
+                assert (file.getframerate(), file.getnchannels()) == (rate, samples.shape[1])
+                played = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(samples.shape)
+            np.testing.assert_array_equal(played, samples)
+
+    def test_video(self, tmp_path: Path) -> None:
+        logger = self._logger(tmp_path)
+        if not isinstance(logger, LogsVideo):
+            pytest.skip(f"{type(logger).__name__} plays no videos")
+        logger.log_video("clips/a", [Video(_GIF, "gif", "a dot, ü", 1, 1)], step=3)
+        logger.shut("success")
+        (stored,) = self.read_back(tmp_path, logger).videos
+        assert (stored.key, stored.step, stored.caption, stored.content) == ("clips/a", 3, "a dot, ü", _GIF)
+
+    def test_graph(self, tmp_path: Path) -> None:
+        logger = self._logger(tmp_path)
+        if not isinstance(logger, LogsGraph):
+            pytest.skip(f"{type(logger).__name__} shows no graphs")
+        model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU())
+        logger.log_graph(model, torch.ones(1, 3))
+        logger.log_metrics({"loss": 1.0}, step=0)
+        logger.shut("success")
+        stored = self.read_back(tmp_path, logger)
+        self._assert_points(tmp_path, logger, {"loss": [(0, 1.0)]})
+        graph = stored.graph
+        assert graph is not None, "there is no graph"
+        assert graph.text == str(model) or graph.nodes
+        if graph.nodes:
+            assert set(graph.nodes["0/linear"]) == {"input_0", "0/weight", "0/bias"}
+            assert set(graph.nodes["1/relu"]) == {"0/linear"}
+            assert set(graph.nodes["output_0"]) == {"1/relu"}
+
+    def test_a_graph_without_nodes_stops_nothing(self, tmp_path: Path) -> None:
+        logger = self._logger(tmp_path)
+        if not isinstance(logger, LogsGraph):
+            pytest.skip(f"{type(logger).__name__} shows no graphs")
+        logger.log_graph(torch.nn.Linear(3, 2))
+        logger.log_metrics({"loss": 1.0}, step=0)
+        logger.shut("success")
+        self._assert_points(tmp_path, logger, {"loss": [(0, 1.0)]})
+
+    def test_checkpoints(self, tmp_path: Path) -> None:
+        logger = self._logger(tmp_path)
+        if not isinstance(logger, LogsCheckpoints):
+            pytest.skip(f"{type(logger).__name__} keeps no checkpoints")
+        logger.ensure_open()
+        path = tmp_path / "epoch=0-step=10 größe.ckpt"
+        settings = {"type": "ModelCheckpoint", "monitor": "val_loss", "mode": "min"}
+        for content, aliases, score in ((b"first", ("latest", "best"), 0.25), (b"second", ("latest",), 0.5)):
+            path.write_bytes(content)
+            logger.log_checkpoint(SavedCheckpoint(path, path.name, aliases, 10, score, settings))
+        path.unlink()
+        logger.shut("success")
+        first, second = self.read_back(tmp_path, logger).checkpoints
+        assert (first.content, second.content) == (b"first", b"second")
+        assert "best" in first.aliases
+        assert "best" not in second.aliases
+        assert "latest" in second.aliases
+        assert (first.score, second.score) == (0.25, 0.5)
+
     # --------------------------------------------------------------------------------------------- a real run
 
     def test_a_run_delivers_every_point_once(self, tmp_path: Path) -> None:
@@ -498,6 +643,14 @@ class LoggerConformance(Conformance):
             run.log_table("table", ["a"], [[1]], step=3)
         if isinstance(logger, LogsArtifacts):
             run.log_artifact(source)
+        if isinstance(logger, LogsHistograms):
+            run.log_histogram("histogram", [1.0, 2.0, 2.0], step=4, bins=2)
+        if isinstance(logger, LogsAudio):
+            run.log_audio("audio", np.zeros(8, np.int16), step=5, sample_rate=8000)
+        if isinstance(logger, LogsVideo):
+            run.log_video("video", Video(_GIF, "gif"), step=6)
+        if isinstance(logger, LogsGraph):
+            run.log_graph(Graph("words", (Node("input_0", "input"),)), only=logger)
         run.finalize("success")
         run.close("success")
         stored = self.read_back(tmp_path, logger)
@@ -510,6 +663,16 @@ class LoggerConformance(Conformance):
             [("table", 3, ["a"])] if isinstance(logger, LogsTables) else []
         )
         assert dict(stored.artifacts) == ({"notes.txt": b"a file"} if isinstance(logger, LogsArtifacts) else {})
+        assert [(one.key, one.step, list(one.counts)) for one in stored.histograms] == (
+            [("histogram", 4, [1.0, 2.0])] if isinstance(logger, LogsHistograms) else []
+        )
+        assert [(one.key, one.step) for one in stored.audios] == (
+            [("audio", 5)] if isinstance(logger, LogsAudio) else []
+        )
+        assert [(one.key, one.step, one.content) for one in stored.videos] == (
+            [("video", 6, _GIF)] if isinstance(logger, LogsVideo) else []
+        )
+        assert (stored.graph is not None) == isinstance(logger, LogsGraph)
 
     # ------------------------------------------------------------------------------------------------ helpers
 
