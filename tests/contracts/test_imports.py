@@ -17,6 +17,8 @@ PUBLIC_FACES = {
     "fulmen.errors",
     "fulmen.flops",
     "fulmen.gradients",
+    "fulmen.graph",
+    "fulmen.histogram",
     "fulmen.hyperparameters",
     "fulmen.logger",
     "fulmen.media",

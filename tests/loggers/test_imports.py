@@ -9,7 +9,7 @@ import pytest
 
 import fulmen_loggers
 
-SDKS = ("mlflow", "tensorboard", "wandb")
+SDKS = ("comet_ml", "mlflow", "neptune", "neptune_scale", "tensorboard", "trackio", "wandb")
 
 
 def _imported_by(program: str) -> set[str]:
@@ -26,7 +26,12 @@ def test_the_package_imports_no_sdk() -> None:
 
 @pytest.mark.parametrize(
     ("name", "sdk"),
-    [("MLFlowLogger", "mlflow"), ("TensorBoardLogger", "tensorboard"), ("WandbLogger", "wandb")],
+    [
+        ("MLFlowLogger", "mlflow"),
+        ("TensorBoardLogger", "tensorboard"),
+        ("TrackioLogger", "trackio"),
+        ("WandbLogger", "wandb"),
+    ],
 )
 def test_a_logger_imports_its_own_sdk_only(name: str, sdk: str) -> None:
     pytest.importorskip(sdk, reason=f'needs {sdk}: pip install "fulmen[{sdk}]"')

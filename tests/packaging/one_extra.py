@@ -37,11 +37,16 @@ ADAPTERS = {
     "comet": ["comet_ml:OfflineExperiment"],
     "neptune-scale": ["neptune_scale:Run"],
     "report": ["plotly.graph_objects:Figure"],
-    "trackio": ["trackio:init"],
+    "trackio": ["fulmen_loggers.trackio:TrackioLogger", "trackio:init"],
     "vision": ["fulmen.vision:torchvision", "torchvision.datasets:MNIST"],
 }
-# Each logger's class and the SDK it needs, which is also the name of the extra.
-LOGGERS = {"TensorBoardLogger": "tensorboard", "WandbLogger": "wandb", "MLFlowLogger": "mlflow"}
+# Each logger's class, the SDK that it needs and the extra that brings it.
+LOGGERS = {
+    "MLFlowLogger": ("mlflow", "mlflow"),
+    "TensorBoardLogger": ("tensorboard", "tensorboard"),
+    "TrackioLogger": ("trackio", "trackio"),
+    "WandbLogger": ("wandb", "wandb"),
+}
 ALWAYS_THERE = [
     "fulmen:Trainer",
     "fulmen.loggers:CSVLogger",
@@ -80,11 +85,11 @@ def _refusal(face: str, name: str) -> str:
 
 
 def check_absent_sdks_are_explained() -> None:
-    for name, sdk in LOGGERS.items():
+    for name, (sdk, extra) in LOGGERS.items():
         if _is_installed(sdk):
             _load(f"fulmen.loggers:{name}")
         else:
-            assert _refusal("loggers", name) == f'{name} needs {sdk}: pip install "fulmen[{sdk}]"'
+            assert _refusal("loggers", name) == f'{name} needs {sdk}: pip install "fulmen[{extra}]"'
 
 
 def check_absent_metrics_are_explained() -> None:
