@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from fulmen.logger import FolderLogger, Logger
 from fulmen.options import Debugging, parsed
 from fulmen.registry import CALLBACKS, LOGGERS, installed, load
 from fulmen.tracking.no_run import DummyLogger
+from fulmen.tracking.record import read_records
 
 
 def apply_debugging(option: dict[str, Any], debugging: Debugging) -> None:
@@ -288,6 +289,22 @@ def newest_of(callbacks: Sequence[Checkpoint]) -> str | None:
 
 def _newest(paths: Sequence[Path]) -> str:
     return str(max(paths, key=lambda path: path.stat().st_mtime_ns))
+
+
+def run_of(checkpoint: Mapping[str, Any], path: str) -> tuple[Path, int, bool] | None:
+    """Return the run that a checkpoint is of: its folder, its journal's position then, and whether it ended well.
+
+    ``None`` where the checkpoint is another trainer's or the folder is not there any more.
+    """
+    ours = checkpoint.get("fulmen") or {}
+    if ours.get("run_folder") is None:
+        return None
+    folders = (Path(ours["run_folder"]), Path(path).absolute().parent.parent)  # it may have been moved as a whole
+    folder = next((one for one in folders if (one / "journal.jsonl").is_file()), None)
+    if folder is None:
+        return None
+    statuses = [record.data["status"] for record in read_records(folder / "journal.jsonl") if record.kind == "status"]
+    return folder, int(ours["journal_position"]), statuses[-1:] == ["success"]
 
 
 def hpc_checkpoint(folder: str) -> str:

@@ -18,7 +18,7 @@ import functools
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -438,6 +438,17 @@ class FolderLogger(Logger):
         return self._version
 
     @property
+    def has_version(self) -> bool:
+        """Whether a version was given, or taken already."""
+        return self._version is not None
+
+    def join(self, folder: Path) -> None:
+        """Write into a run's folder, if it lies among this logger's versions and none was given or taken yet."""
+        if self._version is None and Path(self.root_dir).absolute() == folder.absolute().parent:
+            number = folder.name.removeprefix("version_")
+            self._version = int(number) if number != folder.name and number.isdigit() else folder.name
+
+    @property
     def log_dir(self) -> str:
         """The run's folder: ``save_dir/name/version_N``."""
         version = self.version
@@ -578,6 +589,15 @@ class LogsMetricBatches(Protocol):
 
     def log_metric_batch(self, points: Sequence[MetricPoint]) -> None:
         """Deliver the numbers of several steps, in order."""
+
+
+@runtime_checkable
+class TellsPoints(Protocol):
+    """A logger that can tell which points its service has, so that none is sent twice after a crash."""
+
+    def tell_points(self, points: Sequence[tuple[str, int | None]]) -> Iterable[tuple[str, int | None]]:
+        """Return those of these points, each a key and a step, that the service has; called once, after ``open``."""
+        ...
 
 
 @dataclass(frozen=True)

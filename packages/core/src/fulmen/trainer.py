@@ -63,7 +63,7 @@ from fulmen.seed import isolate_rng
 from fulmen.signals import ending_between_batches, is_interactive
 from fulmen.state import RunningStage, TrainerFn, TrainerState, TrainerStatus
 from fulmen.tracking.no_run import NoRun
-from fulmen.tracking.run import Run
+from fulmen.tracking.run import Run, is_written_elsewhere
 
 #: ``legacy.import_paths`` finds the field's paths below this one, such as ``fulmen.trainer.states``
 __path__: list[str] = []
@@ -457,6 +457,8 @@ class Trainer:
         self.state.stage = RunningStage.TRAINING
         self._given_train_loaders = train_dataloaders
         path, checkpoint = self._read(ckpt_path, weights_only)
+        if checkpoint is not None:
+            self._continue_run(checkpoint, path)
         self._reset_progress()
         self._set_up_module()
         if checkpoint is not None:
@@ -714,10 +716,13 @@ class Trainer:
 
     def _open_run(self) -> None:
         """Open the run's folder and journal, and start delivering to the loggers."""
-        if self._run is not None or not self._loggers or self._debugging.fast_dev_run or not self.is_global_zero:
+        is_open = self._run is not None and not self._run.is_closed
+        if is_open or not self._loggers or self._debugging.fast_dev_run or not self.is_global_zero:
             return
         folder = self._run_folder()
         for logger in self._loggers:
+            if isinstance(logger, FolderLogger) and type(logger) is not type(self._folder_logger()):
+                logger.join(folder)
             if isinstance(logger._recorder, Run):
                 logger._recorder.close()  # another trainer's run, which is over now
         self._run = Run(
@@ -728,10 +733,34 @@ class Trainer:
             finish_timeout_s=self._finish_timeout_s,
             current_step=self._current_step(),
             companions=defaults.companions(self._loggers, folder),
+            rewind_to=self._rewind_to,
         )
+        self._rewind_to = None
         self._logged.recorder = self._run
         self._close_run = weakref.finalize(self, self._run.close)
         self._close_run.atexit = False  # see `_entry`
+
+    def _continue_run(self, checkpoint: dict[str, Any], path: str) -> None:
+        """Go on in the run that a checkpoint is of, where that ended before its time, or where its folder is named."""
+        if self._run is not None or not self._loggers or not self.is_global_zero:
+            return
+        found = defaults.run_of(checkpoint, path)
+        if found is None or is_written_elsewhere(found[0]):
+            return
+        folder, position, has_succeeded = found
+        own = self._folder_logger()
+        is_named = False
+        if not has_succeeded and own is not None:
+            own.join(folder)
+        if own is not None:
+            is_named = own.has_version and Path(own.log_dir).absolute() == folder
+        elif not has_succeeded and self._folder is None and self._runs_folder().absolute() == folder.parent:
+            self._folder, is_named = folder, True
+        if is_named:
+            self._rewind_to = position
+            rank_zero_info("the run in %s goes on at its record %d", folder, position)
+
+    _rewind_to: int | None = None
 
     def _current_step(self) -> Callable[[], int]:
         progress = self._progress  # the run outlives the trainer
@@ -827,7 +856,8 @@ class Trainer:
         if results is not None:
             results.scope = results.scope_of("on_save_checkpoint")
         epoch_random_state = self._fit_loop.epoch_random_state if self._fit_loop is not None else None
-        checkpoint = collect(self._parts(), bool(weights_only), epoch_random_state, position)
+        run_folder = str(self._run.folder) if self._run is not None else None
+        checkpoint = collect(self._parts(), bool(weights_only), epoch_random_state, position, run_folder)
         if results is not None and scope is not None:
             results.scope = scope
         self._checkpoint_io.save_checkpoint(checkpoint, filepath, storage_options)

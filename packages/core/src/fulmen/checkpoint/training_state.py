@@ -45,7 +45,11 @@ class RunParts:
 
 
 def collect(
-    parts: RunParts, weights_only: bool, epoch_random_state: Mapping[str, Any] | None, journal_position: int
+    parts: RunParts,
+    weights_only: bool,
+    epoch_random_state: Mapping[str, Any] | None,
+    journal_position: int,
+    run_folder: str | None,
 ) -> dict[str, Any]:
     """Return a checkpoint: the field's keys, and ours under ``"fulmen"``.
 
@@ -54,6 +58,7 @@ def collect(
         weights_only: leave out what only training needs.
         epoch_random_state: random states when this epoch's loader was started.
         journal_position: the number of the run's next record.
+        run_folder: where the run's journal is, ``None`` where nothing is recorded.
     """
     module, datamodule, progress = parts.module, parts.datamodule, parts.progress
     checkpoint: dict[str, Any] = {
@@ -81,6 +86,7 @@ def collect(
             "random_state": get_random_state(),
             "epoch_random_state": dict(epoch_random_state) if epoch_random_state else None,
             "journal_position": journal_position,
+            "run_folder": run_folder,
             "results": parts.results.state_dict() if parts.results is not None else [],
             "logged": parts.logged.state_dict(),
         }

@@ -14,17 +14,24 @@ from fulmen.tracking.disk import sync_path
 class Cursor:
     """How far one logger has delivered."""
 
-    next: int = 0  #: number of the first record that the service does not have
+    next: int = 0  #: number of the first record that the service is not known to have
     offset: int = 0  #: where its line begins in the journal, in bytes
     run_id: str | None = None  #: the service's id of the run
     logger: str = ""  #: the qualified name of the logger's class
+    sent: int = 0  #: number after the last record that may have been handed over; those from ``next`` on are unsure
 
     @classmethod
     def load(cls, path: Path, logger: str) -> Cursor:
         """Read the cursor of ``logger`` from its file; one at the start if there is none for it."""
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-            cursor = cls(int(fields["next"]), int(fields["offset"]), fields["run_id"], fields["logger"])
+            cursor = cls(
+                int(fields["next"]),
+                int(fields["offset"]),
+                fields["run_id"],
+                fields["logger"],
+                int(fields.get("sent", fields["next"])),
+            )
         except (OSError, ValueError, LookupError, TypeError):
             return cls(logger=logger)
         return cursor if cursor.logger == logger else cls(logger=logger)
@@ -36,7 +43,7 @@ class Cursor:
         again.
         """
         if self.next > end:
-            return replace(self, next=end, offset=0)
+            return replace(self, next=end, offset=0, sent=end)
         if self.offset > 0:
             with journal.open("rb") as file:
                 file.seek(self.offset - 1)

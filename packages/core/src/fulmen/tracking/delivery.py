@@ -4,27 +4,29 @@ It takes the run's records in order, from memory or, when it lags, from the jour
 logger. A call that fails is made again, or its record is skipped with a warning
 (:mod:`fulmen.tracking.service` says when); a call that hangs blocks this thread only.
 
-How far it came is kept in a cursor, written after the logger's ``save``: what a crash leaves unsaved comes
-again.
+How far it came is kept in a cursor, written after the logger's ``save``. What a crash leaves unsaved is unsure: a
+logger that can tell (``TellsPoints``) is asked what it has of it; another one gets it again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fulmen.logger import Logger, LogsMetricBatches, MetricPoint, RunInfo
+from fulmen.logger import Logger, LogsMetricBatches, MetricPoint, RunInfo, TellsPoints
 from fulmen.tracking.calls import Calls
 from fulmen.tracking.checkpoints import release
 from fulmen.tracking.cursor import Cursor
 from fulmen.tracking.media import MediaStore
 from fulmen.tracking.record import PAYLOAD_KINDS, Damage, Record, read_records
+from fulmen.tracking.rewind import Had, Rewinds, points_of
 from fulmen.tracking.service import Backoff, GivenUp, Refused, Service, describe
 from fulmen.tracking.window import Window
 
@@ -48,6 +50,9 @@ class Delivery:
         clock: seconds, for the intervals between saves.
         save_every_s: a save comes no sooner than this after the last; ten times as late while there is a
             queue.
+        names_what_it_lacks: whether to say what the logger cannot do.
+        rewinds: which records of the journal do not count any more.
+        replaced: these records.
     """
 
     def __init__(
@@ -64,6 +69,8 @@ class Delivery:
         clock: Callable[[], float] = time.monotonic,
         save_every_s: float = 1.0,
         names_what_it_lacks: bool = True,
+        rewinds: Rewinds | None = None,
+        replaced: Sequence[Record] = (),
     ) -> None:
         self.logger = logger
         self._names_what_it_lacks = names_what_it_lacks
@@ -86,6 +93,9 @@ class Delivery:
             backoff=backoff,
             clock=clock,
         )
+        self._rewinds = rewinds or Rewinds()
+        self._had = Had()
+        self._replaced = [record for record in replaced if record.is_for(key)]
         self._left_before = window.end - self._cursor.next
         self._passed = 0  # records for this logger that were delivered or skipped
         self._refused = 0
@@ -96,6 +106,8 @@ class Delivery:
         self._delivered_checkpoints: list[Record] = []
         self._takes_batches = isinstance(logger, LogsMetricBatches)
 
+        # Where the last save stood.
+        self._saved_next, self._saved_offset = self._cursor.next, self._cursor.offset
         self._status = ""
         self._awaited = 0  # somebody waits until the records below this number are saved
         self._finish_at: int | None = None
@@ -171,6 +183,7 @@ class Delivery:
         try:
             try:
                 self._service.attempt(lambda: None)  # opens the logger
+                self._find_what_it_has()
                 self._write_cursor()  # so that a later process continues the service's run
                 while (records := self._take()) is not None:
                     self._deliver(records)
@@ -203,6 +216,7 @@ class Delivery:
             if records:
                 if self._is_dirty and since_save_s >= 10 * self._save_every_s:
                     self._save()
+                self._announce(records)
                 return records
             if self._is_over():
                 return None
@@ -238,6 +252,46 @@ class Delivery:
     def _report_damage(self, damage: Damage) -> None:
         self._say_once(f"does not get the record at byte {damage.offset} of {self._journal}, which is damaged")
 
+    def _find_what_it_has(self) -> None:
+        """Learn which points must not be sent: those that it got before a rewind, or just before a crash."""
+        cursor = self._cursor
+        for record in self._replaced:
+            if record.n < cursor.next:
+                self._had.add(points_of(record))
+        if cursor.sent <= cursor.next or not isinstance(self.logger, TellsPoints):
+            return
+        tells = self.logger
+        unsure = [
+            (key, step)
+            for record in read_records(self._journal, cursor.offset)
+            if cursor.next <= record.n < cursor.sent and record.is_for(self.key)
+            for kind, key, step in points_of(record)
+            if kind == "metrics"
+        ]
+        if unsure:
+            try:
+                there = self._service.attempt(lambda: tells.tell_points(unsure))
+            except Refused as refused:
+                self._say_once(f"may get points twice that it got just before a crash: {refused}")
+                return
+            self._had.add(("metrics", key, step) for key, step in there)
+
+    def _announce(self, records: Sequence[Record]) -> None:
+        """Keep how far delivery may come now, so that after a crash it is known which records are unsure."""
+        sent = records[-1].n + 1
+        if sent <= self._cursor.sent:
+            return
+        self._cursor = replace(self._cursor, sent=sent)
+        with contextlib.suppress(OSError):  # `_write_cursor` says so
+            # `next` is that of the last save: what came since is unsure too.
+            replace(self._cursor, next=self._saved_next, offset=self._saved_offset).save(self._cursor_path)
+
+    def _data_for(self, record: Record) -> Mapping[str, Any]:
+        """Return the data of a record that the service is to get; nothing where it is not to get the record."""
+        if not record.is_for(self.key) or self._rewinds.replaces(record.n):
+            return {}
+        return self._had.rest(record)
+
     def _deliver(self, records: Sequence[Record]) -> None:
         def goes_into_a_batch(record: Record) -> bool:
             return self._takes_batches and record.kind == "metrics"
@@ -251,21 +305,29 @@ class Delivery:
 
     def _deliver_batch(self, records: Sequence[Record]) -> None:
         logger: Any = self.logger
-        mine = [record for record in records if record.is_for(self.key) and record.data]
-        points = [MetricPoint(record.data, record.step, record.time_s) for record in mine]
+        mine = [(record, data) for record in records if (data := self._data_for(record))]
+        points = [MetricPoint(data, record.step, record.time_s) for record, data in mine]
         try:
             if points:
                 self._service.attempt(lambda: logger.log_metric_batch(points))
         except Refused as refused:
-            if len(points) > 1:  # most of the points may be fine
-                for record in records:
-                    self._deliver_batch([record])
-                return
-            self._say_refused(mine[0], refused)
+            if len(points) == 1:
+                self._say_refused(mine[0][0], refused)
+            for (record, _), point in zip(mine, points, strict=True) if len(points) > 1 else ():
+                self._deliver_point(record, point)  # most of them may be fine
         self._advance(records)
 
+    def _deliver_point(self, record: Record, point: MetricPoint) -> None:
+        logger: Any = self.logger
+        try:
+            self._service.attempt(lambda: logger.log_metric_batch([point]))
+        except Refused as refused:
+            self._say_refused(record, refused)
+
     def _deliver_one(self, record: Record) -> None:
-        call = self._call_for(record) if record.is_for(self.key) else None
+        data = self._data_for(record)
+        is_due = bool(data) or record.kind not in PAYLOAD_KINDS
+        call = self._call_for(replace(record, data=data or record.data)) if is_due else None
         try:
             if call is not None:
                 self._service.attempt(call)
@@ -311,6 +373,7 @@ class Delivery:
 
     def _write_cursor(self, durable: bool = False) -> None:
         self._cursor = replace(self._cursor, run_id=self._service.run_id)
+        self._saved_next, self._saved_offset = self._cursor.next, self._cursor.offset
         self._saved_at_s = self._clock()
         self._is_dirty = False
         try:

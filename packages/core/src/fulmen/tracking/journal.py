@@ -62,15 +62,15 @@ class Journal:
     """A run's journal, open for writing in one process only. Nothing is written before ``start``.
 
     Args:
-        path: the file; it is continued if it exists. A torn last line is cut off, which is said once; any
-        other
+        path: the file; it is continued if it exists. A torn last line is cut off, which is said once; any other
             damage is said with its place and left as it is.
+        rewind_to: number of the first record that does not count any more; ``None`` for all do.
 
     Raises:
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rewind_to: int | None = None) -> None:
         self.path = path
         self._on_written: Callable[[Sequence[Record]], None] = lambda records: None
         self._on_sync: Callable[[], None] = lambda: None
@@ -94,6 +94,8 @@ class Journal:
 
         self._thread = threading.Thread(target=self._work, name="fulmen-journal", daemon=True)
         self.put(Entry("open", time.time(), None, _describe_process()))
+        if rewind_to is not None:
+            self.put(Entry("rewind", time.time(), None, {"to": rewind_to}))
 
     # ------------------------------------------------------------------------------------- any thread
 

@@ -48,7 +48,7 @@ class Record:
 
     n: int  #: its number; each record of a run has the number after the one before
     time_s: float  #: seconds since the epoch at which it was logged
-    kind: str  #: one of ``PAYLOAD_KINDS``, ``"open"``, ``"status"`` or ``"close"``
+    kind: str  #: one of ``PAYLOAD_KINDS``, ``"open"``, ``"rewind"``, ``"status"`` or ``"close"``
     step: int | None
     data: Mapping[str, Any]
     only: str | None = None  #: the key of the one logger that it is for; ``None`` for all

@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +31,10 @@ from fulmen.tracking.delivery import Delivery
 from fulmen.tracking.hparams import HparamsFile
 from fulmen.tracking.journal import Entry, Journal
 from fulmen.tracking.keys import logger_keys, registered_name
+from fulmen.tracking.lock import RunLock, is_locked
 from fulmen.tracking.media import MediaStore
+from fulmen.tracking.record import Record, read_records
+from fulmen.tracking.rewind import Rewinds
 from fulmen.tracking.service import Backoff, describe
 from fulmen.tracking.snapshot import exact, numbers_of, snapshot_metrics, snapshot_params, to_host
 from fulmen.tracking.window import Window
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     from fulmen.graph import Graph
 
 _log = logging.getLogger("fulmen")
+
+_open_runs: weakref.WeakValueDictionary[Path, Run] = weakref.WeakValueDictionary()  # of this process, by folder
 
 _GRACE_S = 1.0  # what a logger gets that was waited for in vain before
 _KINDS_WITH_STEP = frozenset({"metrics", "image", "text", "table", "histogram", "audio", "video"})
@@ -59,9 +65,11 @@ class Run:
         current_step: returns where training stands, for what is logged without a step; ``None`` for the last
             step that was given.
         companions: further loggers that the user did not ask for: what one of them cannot show is not said.
+        rewind_to: the position that the checkpoint kept from which training continues: what this run recorded after it
+            is recorded anew. ``None`` where nothing is.
 
     Raises:
-        MisconfigurationException: the folder cannot be written.
+        MisconfigurationException: the folder cannot be written, or another process writes into it.
     """
 
     def __init__(
@@ -76,6 +84,7 @@ class Run:
         backoff: Backoff | None = None,
         current_step: Callable[[], int] | None = None,
         companions: Sequence[Logger] = (),
+        rewind_to: int | None = None,
     ) -> None:
         self.folder = Path(folder).absolute()  # the program may change its working directory
         self.loggers = list({id(logger): logger for logger in (*loggers, *companions)}.values())
@@ -84,6 +93,7 @@ class Run:
         self._pid = os.getpid()
         self._closing = threading.Lock()  # taken once, for good
         self.has_graph = False  #: whether a model was shown
+        self.is_closed = False
         self._step = 0
         self._current_step = current_step
         self._checkpoints: dict[str, Checkpoints] = {}  # by the key of the logger that gets them
@@ -92,14 +102,19 @@ class Run:
         self._said: set[str] = set()
         self._named: dict[str, int] = {}  # key of a logger that was late -> its next record then
         self._media = MediaStore(self.folder)
+        earlier = _open_runs.get(self.folder)
+        if earlier is not None:  # of another trainer in this process
+            earlier.close()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._journal = Journal(self.folder / "journal.jsonl")
+            self._lock = RunLock(self.folder)
+            self._journal = Journal(self.folder / "journal.jsonl", rewind_to)
         except OSError as error:
             raise MisconfigurationException(
                 f"the run's folder {self.folder} cannot be written: {error}; choose another `default_root_dir`"
             ) from error
         window = Window(self._journal.first)
+        rewinds, replaced = self._replaced(rewind_to)
         info = RunInfo(self.folder, name, version)
         self._deliveries = [
             Delivery(
@@ -112,13 +127,26 @@ class Run:
                 cursor_path=self.folder / "cursors" / f"{key}.json",
                 backoff=backoff,
                 names_what_it_lacks=all(logger is not companion for companion in companions),
+                rewinds=rewinds,
+                replaced=replaced,
             )
             for logger, key in zip(self.loggers, logger_keys(self.loggers), strict=True)
         ]
+        _open_runs[self.folder] = self
         self._journal.start(window.publish, self._media.sync)
         for delivery in self._deliveries:
             delivery.logger._recorder = self
             delivery.start()
+
+    def _replaced(self, rewind_to: int | None) -> tuple[Rewinds, list[Record]]:
+        """Return what rewinds replaced of the journal, this process's included, and these records."""
+        path, first = self._journal.path, self._journal.first
+        if first == 0:
+            return Rewinds(), []
+        rewinds = Rewinds.of(read_records(path))
+        if rewind_to is not None:
+            rewinds.add(rewind_to, first)
+        return rewinds, [record for record in read_records(path) if rewinds.replaces(record.n)] if rewinds else []
 
     # ------------------------------------------------------------------------------------------- recording
 
@@ -453,6 +481,8 @@ class Run:
             for delivery in self._deliveries:
                 delivery.give_up()
             self._journal.close()
+            self._lock.release()
+            self.is_closed = True
             for logger in self.loggers:
                 if logger._recorder is self:
                     logger._recorder = None
@@ -539,3 +569,9 @@ class Run:
         raise MisconfigurationException(
             f"{type(logger).__name__} is not a logger of this run; pass it to the Trainer as `logger`"
         )
+
+
+def is_written_elsewhere(folder: Path) -> bool:
+    """Return whether another process writes the run in this folder."""
+    # Asking for the lock of a run that is open here would give it up.
+    return folder.absolute() not in _open_runs and is_locked(folder)
