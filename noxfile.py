@@ -123,12 +123,16 @@ def _pytest(session: nox.Session, *arguments: str, require_sdks: Sequence[str] =
 
 
 def _test_package(
-    session: nox.Session, package: str, versions: Sequence[str] = PINNED, tools: Sequence[str] = PYTEST
+    session: nox.Session,
+    package: str,
+    versions: Sequence[str] = PINNED,
+    tools: Sequence[str] = PYTEST,
+    arguments: Sequence[str] = (),
 ) -> None:
     """Test one package from its wheel, with no more beside it than its tests need."""
     ours, others = TEST_NEEDS[package]
     _install_wheels(session, *ours, others=(*tools, *others, *versions))
-    _pytest(session, f"tests/{package}", require_sdks=_trackers_in(ours))
+    _pytest(session, f"tests/{package}", *arguments, require_sdks=_trackers_in(ours))
 
 
 def _trackers_in(requirements: Sequence[str]) -> list[str]:
@@ -242,6 +246,13 @@ def minimums(session: nox.Session, package: str) -> None:
 def tests(session: nox.Session, package: str) -> None:
     """The tests of one package, from its wheel, with the pinned SDKs."""
     _test_package(session, package)
+
+
+@nox.session
+@nox.parametrize("package", ("core", "loggers"), ids=("core", "loggers"))
+def slow(session: nox.Session, package: str) -> None:
+    """The tests that take minutes: processes killed again and again."""
+    _test_package(session, package, arguments=("-m", "slow"))
 
 
 @nox.session

@@ -6,12 +6,12 @@ import csv
 import io
 import os
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fulmen.logger import FolderLogger, RunInfo
-from fulmen_loggers.values import plain_params, scalars, write_hparams_file
+from fulmen_loggers.values import plain_params, scalars, with_prefix, write_hparams_file
 
 
 class MetricsFile:
@@ -62,6 +62,16 @@ class MetricsFile:
         finally:
             os.close(descriptor)
         self._waiting_rows = 0
+
+    def points(self) -> set[tuple[str, int | None]]:
+        """Return the column and the step of each number in the file."""
+        self.flush()
+        if not self.columns:
+            return set()
+        with open(self.path, newline="", encoding="utf-8") as file:
+            return {
+                (column, int(row["step"])) for row in csv.DictReader(file) for column in self.columns if row[column]
+            }
 
     def _grow(self, new_columns: Sequence[str]) -> None:
         """Rewrite the file with more columns, empty in the rows so far."""
@@ -131,6 +141,11 @@ class CSVLogger(FolderLogger):
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         self._metrics_file.append(scalars(metrics, self._prefix), step)
+
+    def tell_points(self, points: Sequence[tuple[str, int | None]]) -> Iterable[tuple[str, int | None]]:
+        """Return those of these points, each a key and a step, that are in the file."""
+        there = self._metrics_file.points()
+        return [(key, step) for key, step in points if (with_prefix(self._prefix, key), step) in there]
 
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace) -> None:
         self.hparams.update(plain_params(params))

@@ -11,7 +11,7 @@ import tempfile
 import time
 import zlib
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,15 @@ class MLFlowLogger(Logger):
         for start in range(0, len(metrics), _METRICS_PER_CALL):
             with _refusals():
                 client.log_batch(self._run, metrics=metrics[start : start + _METRICS_PER_CALL], synchronous=True)
+
+    def tell_points(self, points: Sequence[tuple[str, int | None]]) -> Iterable[tuple[str, int | None]]:
+        """Return those of these points, each a key and a step, that the run has."""
+        client = self._running_client()
+        steps = {
+            key: {metric.step for metric in client.get_metric_history(self._run, self._key(key))}
+            for key in {key for key, _ in points}
+        }
+        return [(key, step) for key, step in points if (step or 0) in steps[key]]
 
     def log_hyperparams(self, params: Mapping[str, Any] | Namespace) -> None:
         client = self._running_client()

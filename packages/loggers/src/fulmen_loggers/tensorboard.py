@@ -6,7 +6,8 @@ import logging
 import os
 import warnings
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -91,6 +92,19 @@ class TensorBoardLogger(FolderLogger):
             self._add_summary(Summary(value=points), step, time_s)
         for key, values in groups.items():
             writer.add_scalars(with_prefix(self._prefix, key), values, step, time_s)
+
+    def tell_points(self, points: Sequence[tuple[str, int | None]]) -> Iterable[tuple[str, int | None]]:
+        """Return those of these points, each a key and a step, that are in the folder's event files."""
+        from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+        there = {
+            (value.tag, event.step)
+            for path in sorted(Path(self.log_dir).glob("events.out.tfevents.*"))
+            for event in LegacyEventFileLoader(str(path)).Load()
+            for value in event.summary.value
+            if value.HasField("simple_value")
+        }
+        return [(key, step) for key, step in points if (with_prefix(self._prefix, key), step or 0) in there]
 
     def log_hyperparams(
         self,

@@ -47,10 +47,14 @@ def read_what_counts(path: Path) -> Iterator[Record]:
     return (record for record in read_records(path) if not rewinds.replaces(record.n))
 
 
+#: what every record of numbers has beside them; it goes with them, and several records of one step have it
+_COMPANION = "epoch"
+
+
 def points_of(record: Record) -> list[Point]:
     """Return what a record puts before a service's users; none for a record of the journal's own."""
     if record.kind == "metrics":
-        return [("metrics", key, record.step) for key in record.data]
+        return [("metrics", key, record.step) for key in record.data if key != _COMPANION]
     if record.kind in PAYLOAD_KINDS:
         return [(record.kind, str(record.data.get("key", record.data.get("name", ""))), record.step)]
     return []
@@ -81,4 +85,5 @@ class Had:
         if record.kind != "metrics":
             return {}
         keys = {key for _, key, _ in known}
-        return {key: value for key, value in record.data.items() if key not in keys}
+        rest = {key: value for key, value in record.data.items() if key not in keys}
+        return rest if rest.keys() - {_COMPANION} else {}

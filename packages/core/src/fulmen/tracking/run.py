@@ -99,6 +99,7 @@ class Run:
         self._checkpoints: dict[str, Checkpoints] = {}  # by the key of the logger that gets them
         self._status = "interrupted"
         self._hparams = HparamsFile(self.folder / "hparams.yaml")
+        self._known_params: dict[str, Any] = {}  # what an earlier process told all loggers
         self._said: set[str] = set()
         self._named: dict[str, int] = {}  # key of a logger that was late -> its next record then
         self._media = MediaStore(self.folder)
@@ -114,7 +115,7 @@ class Run:
                 f"the run's folder {self.folder} cannot be written: {error}; choose another `default_root_dir`"
             ) from error
         window = Window(self._journal.first)
-        rewinds, replaced = self._replaced(rewind_to)
+        rewinds, replaced = self._read_what_was_before(rewind_to)
         info = RunInfo(self.folder, name, version)
         self._deliveries = [
             Delivery(
@@ -138,7 +139,7 @@ class Run:
             delivery.logger._recorder = self
             delivery.start()
 
-    def _replaced(self, rewind_to: int | None) -> tuple[Rewinds, list[Record]]:
+    def _read_what_was_before(self, rewind_to: int | None) -> tuple[Rewinds, list[Record]]:
         """Return what rewinds replaced of the journal, this process's included, and these records."""
         path, first = self._journal.path, self._journal.first
         if first == 0:
@@ -146,7 +147,13 @@ class Run:
         rewinds = Rewinds.of(read_records(path))
         if rewind_to is not None:
             rewinds.add(rewind_to, first)
-        return rewinds, [record for record in read_records(path) if rewinds.replaces(record.n)] if rewinds else []
+        replaced = []
+        for record in read_records(path):
+            if rewinds.replaces(record.n):
+                replaced.append(record)
+            elif record.kind == "hparams" and record.only is None:
+                self._known_params.update(record.data["params"])
+        return rewinds, replaced
 
     # ------------------------------------------------------------------------------------------- recording
 
@@ -194,7 +201,10 @@ class Run:
             self._hparams.update(data)
             return {"params": data}
 
-        self._put("hparams", None, write, only)
+        if only is None and data and data.items() <= self._known_params.items():
+            self._hparams.update(self._known_params)  # the trackers of a continued run have them
+        else:
+            self._put("hparams", None, write, only)
         metrics = kwargs.pop("metrics", args[0] if args else None)
         self._say_unused("log_hyperparams", kwargs)
         if metrics is not None:
