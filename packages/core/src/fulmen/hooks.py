@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from fulmen.callback import CALLBACK_HOOKS, Callback
 from fulmen.errors import MisconfigurationException, nearest
-from fulmen.profilers.profiler import NoProfiler, Profiler, action_of
+from fulmen.profilers.profiler import NO_PROFILER, Profiler, action_of
 
 if TYPE_CHECKING:
     from fulmen.module import LightningModule
 
 Hook = Callable[..., Any]
-_NO_PROFILER = NoProfiler()
 
 
 def is_overridden(name: str, instance: object, base: type) -> bool:
@@ -78,7 +77,7 @@ class HookTable:
         trainer: Any,
         module: LightningModule,
         callbacks: Sequence[Callback],
-        profiler: Profiler = _NO_PROFILER,
+        profiler: Profiler = NO_PROFILER,
     ) -> None:
         from fulmen.module import LightningModule  # the interface; imported late, it imports this file's helpers
 

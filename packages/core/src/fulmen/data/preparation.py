@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fulmen.hooks import is_overridden
-from fulmen.profilers.profiler import Profiler, action_of
+from fulmen.profilers.profiler import NO_PROFILER, Profiler, action_of
 
 if TYPE_CHECKING:
     from fulmen.datamodule import LightningDataModule
@@ -21,7 +21,7 @@ def preparation(
     convert: Callable[[Any], Any] | None,
     move: Callable[[Any], Any] | None,
     device: Any,
-    profiler: Profiler,
+    profiler: Profiler = NO_PROFILER,
 ) -> Prepare | None:
     """Return the function that prepares a batch, ``prepare(batch, dataloader_idx)``; ``None`` where nothing is to do.
 

@@ -180,6 +180,7 @@ class NoProfiler(Profiler):
         return iterator
 
 
+NO_PROFILER = NoProfiler()
 #: the name under which programs of the field know it
 PassThroughProfiler = NoProfiler
 
@@ -195,7 +196,7 @@ def make_profiler(profiler: Any) -> Profiler:
         MissingPackageError: ``"xla"`` without torch_xla.
     """
     if profiler is None:
-        return NoProfiler()
+        return NO_PROFILER
     if isinstance(profiler, Profiler):
         return profiler
     if isinstance(profiler, str) and profiler.lower() in _BY_NAME:
