@@ -152,7 +152,7 @@ def read_scale(folder: Path, run_id: str) -> Found:
 @pytest.mark.sdk("neptune_scale")
 class TestNeptuneScaleConforms(LoggerConformance):
     def make(self, folder: Path) -> Logger:
-        logger: Logger = make_logger(folder / "neptune", "neptune-scale")
+        logger: Logger = make_logger(folder, "neptune-scale")
         return logger
 
     def read_back(self, folder: Path, logger: Logger) -> ReadBack:

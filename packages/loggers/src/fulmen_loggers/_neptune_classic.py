@@ -33,7 +33,7 @@ class ClassicClient:
 
     @classmethod
     def begin(
-        cls, run_id: str, project: str, name: str | None, folder: str | None, writes: bool, options: Mapping[str, Any]
+        cls, run_id: str, project: str, name: str | None, folder: str, writes: bool, options: Mapping[str, Any]
     ) -> ClassicClient:
         """Begin a run, or go on with it: each process that writes to a run has a folder of its own.
 

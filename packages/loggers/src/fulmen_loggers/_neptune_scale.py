@@ -37,7 +37,7 @@ class ScaleClient:
 
     @classmethod
     def begin(
-        cls, run_id: str, project: str, name: str | None, folder: str | None, writes: bool, options: Mapping[str, Any]
+        cls, run_id: str, project: str, name: str | None, folder: str, writes: bool, options: Mapping[str, Any]
     ) -> ScaleClient:
         """Begin a run, or go on with it: each process that writes to a run has a SQLite file of its own.
 
@@ -45,7 +45,7 @@ class ScaleClient:
             run_id: the run's id.
             project: ``workspace/project``.
             name: the experiment's name.
-            folder: where the files go; ``None`` for ``.neptune`` in the working directory.
+            folder: where the files go.
             writes: whether anything is written.
             options: for ``neptune_scale.Run``.
         """

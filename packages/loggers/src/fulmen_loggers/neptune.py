@@ -48,9 +48,9 @@ class NeptuneLogger(Logger):
     it and for tools that read its files: ``fulmen import neptune FOLDER`` makes a run of them, which ``fulmen sync``
     carries to any other tracker. It says so once.
 
-    With ``neptune-scale`` the files are SQLite in ``save_dir``, and a killed process loses nothing; each process that
-    writes to a run has one. With ``neptune`` 1.x they are JSON below ``.neptune/offline`` in the working directory; it
-    keeps neither NaN nor infinity.
+    With ``neptune-scale`` the files are SQLite in ``save_dir/.neptune``, of each process that writes to a run one, and
+    a killed process loses nothing. With ``neptune`` 1.x they are JSON below ``.neptune/offline`` in the working
+    directory; it keeps neither NaN nor infinity.
 
     Metrics, pictures and texts are below ``training/``, hyper-parameters below ``training/hyperparams/``, checkpoints
     below ``training/model/checkpoints/``. A table is a CSV file, a sound or a video a file, of each step.
@@ -65,7 +65,7 @@ class NeptuneLogger(Logger):
         log_model: keep a copy of what ``ModelCheckpoint`` keeps at the end (``True``), or of all that it writes
             (``"all"``).
         mode: ``"offline"``, or ``"debug"`` to write nothing. ``"async"`` and ``"sync"`` are taken for ``"offline"``.
-        save_dir: the folder of neptune-scale's files; ``None`` for ``.neptune`` in the working directory.
+        save_dir: the folder of neptune-scale's ``.neptune``; ``None`` for the working directory.
         run_id: the run's id; one that was used before is continued.
         client: ``"neptune-scale"`` or ``"neptune"``; ``None`` for the first of them that is installed.
         kwargs: for ``neptune_scale.Run`` or ``neptune.init_run``.
@@ -103,7 +103,7 @@ class NeptuneLogger(Logger):
         self._name = name
         self._prefix = prefix.strip("/")
         self._writes = _MODES[mode]
-        self._save_dir = None if save_dir is None else os.path.abspath(save_dir)
+        self._save_dir = os.path.abspath(save_dir if save_dir is not None else ".")
         self._id = run_id
         installed = [kind for kind, (module, _, _) in _CLIENTS.items() if importlib.util.find_spec(module) is not None]
         self._kind = client or installed[0]
@@ -122,7 +122,7 @@ class NeptuneLogger(Logger):
         if self._run is not None:
             self._client = cls(self._run)
         else:
-            self._client = cls.begin(self._id, self._project, self._name, self._save_dir, self._writes, self._options)
+            self._client = cls.begin(self._id, self._project, self._name, self._folder, self._writes, self._options)
         self._say_what_it_is()
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None) -> None:
@@ -215,8 +215,8 @@ class NeptuneLogger(Logger):
 
     @property
     def save_dir(self) -> str:
-        """The folder of Neptune's files."""
-        return self._save_dir or os.path.abspath(".neptune")
+        """The folder of ``.neptune``."""
+        return self._save_dir
 
     @property
     def experiment(self) -> Any:
@@ -234,6 +234,10 @@ class NeptuneLogger(Logger):
         if self._client is None:
             raise RuntimeError("NeptuneLogger is closed; use `logger.experiment`, which opens it")
         return self._client
+
+    @property
+    def _folder(self) -> str:
+        return os.path.join(self._save_dir, ".neptune")
 
     @property
     def _sdk(self) -> Any:
