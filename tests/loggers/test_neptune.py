@@ -189,7 +189,7 @@ def read_classic(root: Path, run_id: str) -> Found:
                     value = entry["value"]
                     if kind == "LogImages":
                         value = (base64.b64decode(value["data"]), value["description"])
-                    found.series.setdefault(path, []).append((int(entry["step"]), value))
+                    found.series.setdefault(path, []).append((int(entry["step"] or 0), value))
             elif kind == "UploadFile":
                 content = (folder / "upload_path" / one["tmp_file_name"]).read_bytes()
                 stem, _, step = path.rpartition("/step_")
