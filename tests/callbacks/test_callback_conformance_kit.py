@@ -96,6 +96,14 @@ class Switching(Counting):
         pl_module.net[4].eval()
 
 
+class Forgetting(Counting):
+    """It changes the rate by a count that it does not keep in checkpoints."""
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any) -> None:
+        self.forgotten = getattr(self, "forgotten", 0) + 1
+        trainer.optimizers[0].param_groups[0]["lr"] = 0.1 / self.forgotten
+
+
 class NeedsLogger(Counting):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         assert trainer.logger.version is None
@@ -128,6 +136,8 @@ FAULTS: list[tuple[type[Callback], str, tuple[Any, ...]]] = [
     (Demanding, "test_hooks_ask_for_no_more_than_they_get", ()),
     (Unpicklable, "test_pickles_and_copies_before_and_after_a_run", ("path",)),
     (WithCode, "test_state_survives_a_checkpoint_that_runs_no_code", ("path",)),
+    (Forgetting, "test_a_resumed_training_ends_like_one_without_a_break", ("path", "on_train_batch_end")),
+    (Forgetting, "test_a_resumed_training_ends_like_one_without_a_break", ("path", "on_train_epoch_end")),
     (Sharing, "test_callbacks_with_other_arguments_keep_their_own_state", ("path",)),
     (Throwing, "test_leaves_weights_and_random_numbers_as_they_are", ("path",)),
     (Gambling, "test_leaves_weights_and_random_numbers_as_they_are", ("path",)),

@@ -12,7 +12,11 @@ import fulmen_callbacks
 from fulmen.callback import Callback
 from fulmen.testing import CallbackConformance
 from fulmen_callbacks import (
+    BackboneFinetuning,
+    BaseFinetuning,
+    BasePredictionWriter,
     EarlyStopping,
+    EMAWeightAveraging,
     GradientAccumulationScheduler,
     ImagePredictionLogger,
     LambdaCallback,
@@ -20,9 +24,12 @@ from fulmen_callbacks import (
     ModelCheckpoint,
     ModelSummary,
     OnExceptionCheckpoint,
+    PredictionWriter,
     SpikeDetection,
+    StochasticWeightAveraging,
     Timer,
     TQDMProgressBar,
+    WeightAveraging,
 )
 
 
@@ -116,3 +123,81 @@ class TestSpikeDetection(CallbackConformance):
 class TestTimer(CallbackConformance):
     def make(self) -> Callback:
         return Timer("00:01:00:00")
+
+
+class HeadFirst(BaseFinetuning):
+    def freeze_before_training(self, pl_module: Any) -> None:
+        self.freeze(pl_module.net[1])
+
+    def finetune_function(self, pl_module: Any, epoch: int, optimizer: Any) -> None:
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(pl_module.net[1], optimizer)
+
+
+@pytest.mark.filterwarnings("ignore:Adam was given 2 parameters while they were frozen")
+class TestBaseFinetuning(CallbackConformance):
+    observes = False  # it says what trains
+
+    def make(self) -> Callback:
+        return HeadFirst()
+
+
+class HeadFirstByBackbone(BackboneFinetuning):
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        pl_module.backbone = pl_module.net[1]
+        super().setup(trainer, pl_module, stage)
+
+
+@pytest.mark.filterwarnings("ignore:Adam was given 2 parameters while they were frozen")
+class TestBackboneFinetuning(CallbackConformance):
+    observes = False  # it says what trains
+
+    def make(self) -> Callback:
+        return HeadFirstByBackbone(1)
+
+
+class TestWeightAveraging(CallbackConformance):
+    observes = False  # training ends with the average
+
+    def make(self) -> Callback:
+        return WeightAveraging()
+
+
+class TestEMAWeightAveraging(CallbackConformance):
+    observes = False  # training ends with the average
+
+    def make(self) -> Callback:
+        return EMAWeightAveraging(decay=0.9)
+
+
+class TestStochasticWeightAveraging(CallbackConformance):
+    observes = False  # it changes rates, and training ends with the average
+
+    def make(self) -> Callback:
+        return StochasticWeightAveraging(0.05, swa_epoch_start=1, annealing_epochs=2)
+
+
+class Writing(BasePredictionWriter):
+    def write_on_batch_end(self, *arguments: Any) -> None:
+        assert len(arguments) == 7
+
+    def write_on_epoch_end(self, *arguments: Any) -> None:
+        assert len(arguments) == 4
+
+
+class TestBasePredictionWriter(CallbackConformance):
+    def make(self) -> Callback:
+        return Writing("batch_and_epoch")
+
+
+class TestPredictionWriter(CallbackConformance):
+    @pytest.fixture(autouse=True)
+    def _folder(self) -> Any:
+        with tempfile.TemporaryDirectory() as self.folder:
+            yield
+
+    def make(self) -> Callback:
+        return PredictionWriter(self.folder)
+
+    def make_another(self) -> Callback:
+        return PredictionWriter(self.folder, filename="others")

@@ -32,7 +32,7 @@ def test_same_as_lightning(tmp_path: Path, name: str, case: dict[str, Any], expe
 
 
 def _assert_close(one: Any, other: Any, where: str) -> None:
-    """Compare nested lists and dicts, numbers to 9 digits: sums are not taken in the same order everywhere."""
+    """Compare nested lists and dicts, numbers to 5 digits: float32 sums are not taken in the same order."""
     if isinstance(other, dict):
         assert isinstance(one, dict), where
         assert one.keys() == other.keys(), where
@@ -44,6 +44,6 @@ def _assert_close(one: Any, other: Any, where: str) -> None:
         for number, (item, counterpart) in enumerate(zip(one, other, strict=True)):
             _assert_close(item, counterpart, f"{where}[{number}]")
     elif isinstance(other, float):
-        assert one == pytest.approx(other, rel=1e-6, abs=1e-7, nan_ok=True), where
+        assert one == pytest.approx(other, rel=1e-5, abs=1e-6, nan_ok=True), where
     else:
         assert one == other, where

@@ -118,17 +118,13 @@ def trainer_of(pl: ModuleType, folder: Path, callbacks: list[Any], **options: An
     )
 
 
-def weights(module: nn.Module) -> list[float]:
-    """Return sum and sum of squares of each parameter and buffer."""
-    return [round(float(f(value.double())), 9) for value in module.state_dict().values() for f in (_sum, _squares)]
-
-
-def _sum(value: Tensor) -> Tensor:
-    return value.sum()
-
-
-def _squares(value: Tensor) -> Tensor:
-    return (value * value).sum()
+def floats(state: Any) -> dict[str, list[float]]:
+    """Return sum and sum of squares of each tensor that holds floating-point numbers."""
+    return {
+        name: [float(value.double().sum()), float((value.double() ** 2).sum())]
+        for name, value in sorted(state.items())
+        if value.is_floating_point()
+    }
 
 
 def rows_with(logger: Any, word: str) -> list[list[Any]]:
@@ -234,7 +230,90 @@ def gradient_accumulation_scheduler(pl: ModuleType, case: Case, folder: Path) ->
     callback = pl.callbacks.GradientAccumulationScheduler(dict(case["scheduling"]))
     module = module_of(pl, sgd)
     trainer_of(pl, folder, [callback, Steps()], **case.get("trainer", {})).fit(module, loader())
-    return {"steps": steps, "weights": weights(module)}
+    return {"steps": steps, "weights": floats(module.state_dict())}
+
+
+# ----------------------------------------------------------------------------------------- BackboneFinetuning
+
+
+def _trained_only(module: Any) -> Any:
+    return torch.optim.SGD(filter(lambda p: p.requires_grad, module.parameters()), lr=0.1, momentum=0.9)
+
+
+def _trained_only_with_steps(module: Any) -> Any:
+    optimizer = torch.optim.Adam(filter(lambda p: p.requires_grad, module.parameters()), lr=0.05)
+    return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)]
+
+
+BACKBONE_FINETUNING: list[Case] = [
+    {"args": {"unfreeze_backbone_at_epoch": 2}},
+    {"args": {"unfreeze_backbone_at_epoch": 1, "backbone_initial_lr": 0.03, "lambda_func": lambda epoch: 1.5}},
+    {"args": {"unfreeze_backbone_at_epoch": 1, "backbone_initial_ratio_lr": 0.5}},
+    {"args": {"unfreeze_backbone_at_epoch": 1, "should_align": False, "backbone_initial_ratio_lr": 0.5}},
+    {"args": {"unfreeze_backbone_at_epoch": 0}},
+    {"args": {"unfreeze_backbone_at_epoch": 9}},
+    {"args": {"unfreeze_backbone_at_epoch": 2, "train_bn": False}},
+    {"args": {"unfreeze_backbone_at_epoch": 2}, "optimizers": _trained_only_with_steps},
+    {"args": {"unfreeze_backbone_at_epoch": 1, "lambda_func": lambda epoch: 1 + 1 / epoch}},
+]
+
+
+def backbone_finetuning(pl: ModuleType, case: Case, folder: Path) -> Any:
+    rates: list[Any] = []
+
+    class Looking(pl.callbacks.Callback):  # type: ignore[misc,name-defined]
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if batch_idx == 0:
+                rates.append([[group["lr"], len(group["params"])] for group in trainer.optimizers[0].param_groups])
+
+    callback = pl.callbacks.BackboneFinetuning(**case["args"])
+    module = module_of(pl, case.get("optimizers", _trained_only))
+    trainer_of(pl, folder, [callback, Looking()], max_epochs=5).fit(module, loader())
+    return {"rates": rates, "weights": floats(module.state_dict()), "last": callback.previous_backbone_lr}
+
+
+# --------------------------------------------------------------------------------------- BasePredictionWriter
+
+
+def _in_order(reversed_order: list[int]) -> Any:
+    data = torch.utils.data.TensorDataset(torch.arange(20.0).reshape(5, 4), torch.zeros(5, 2))
+    return torch.utils.data.DataLoader(data, batch_size=2, sampler=reversed_order)
+
+
+BASE_PREDICTION_WRITER: list[Case] = [
+    {"interval": "batch", "loaders": [loader]},
+    {"interval": "epoch", "loaders": [loader]},
+    {"interval": "batch_and_epoch", "loaders": [lambda: _in_order([4, 2, 0, 3, 1])]},
+    {"interval": "batch_and_epoch", "loaders": [lambda: _in_order([4, 2, 0, 3, 1]), lambda: loader(1)]},
+    {"interval": "epoch", "loaders": [loader], "trainer": {"limit_predict_batches": 2}},
+]
+
+
+def base_prediction_writer(pl: ModuleType, case: Case, folder: Path) -> Any:
+    seen: list[Any] = []
+
+    def shown(prediction: Any) -> Any:
+        if isinstance(prediction, (list, tuple)):
+            return [shown(one) for one in prediction]
+        return [float(prediction.sum()), len(prediction)]
+
+    class Writer(pl.callbacks.BasePredictionWriter):  # type: ignore[misc,name-defined]
+        def write_on_batch_end(  # type: ignore[override]
+            self, trainer: Any, module: Any, prediction: Any, indices: Any, batch: Any, batch_idx: int, loader: int
+        ) -> None:
+            seen.append([shown(prediction), list(indices), len(batch), batch_idx, loader])
+
+        def write_on_epoch_end(  # type: ignore[override]
+            self, trainer: Any, module: Any, predictions: Any, indices: Any
+        ) -> None:
+            seen.append([shown(predictions), [[list(one) for one in each] for each in indices]])
+
+    loaders = [make() for make in case["loaders"]]
+    trainer = trainer_of(pl, folder, [Writer(case["interval"])], **case.get("trainer", {}))
+    module = module_of(pl, sgd)
+    module.predict_step = lambda batch, batch_idx, dataloader_idx=0: module(batch[0])
+    returned = trainer.predict(module, loaders[0] if len(loaders) == 1 else loaders, return_predictions=False)
+    return {"seen": seen, "returned": returned}
 
 
 # ------------------------------------------------------------------------------------------- SpikeDetection
@@ -348,13 +427,97 @@ def timer(pl: ModuleType, case: Case, folder: Path) -> Any:
         source.time = real  # type: ignore[attr-defined]
 
 
+# -------------------------------------------------------------------------------------------- WeightAveraging
+
+WEIGHT_AVERAGING: list[Case] = [
+    {"class": "WeightAveraging", "args": {}},
+    {"class": "WeightAveraging", "args": {"use_buffers": False}},
+    {"class": "WeightAveraging", "args": {"avg_fn": lambda average, value, count: 0.75 * average + 0.25 * value}},
+    {"class": "WeightAveraging", "args": {}, "trainer": {"accumulate_grad_batches": 3}, "after": 1},
+    {"class": "EMAWeightAveraging", "args": {}},
+    {"class": "EMAWeightAveraging", "args": {"decay": 0.5}},
+    {"class": "EMAWeightAveraging", "args": {"decay": 0.5, "update_every_n_steps": 3, "use_buffers": False}},
+    {"class": "EMAWeightAveraging", "args": {"decay": 0.9, "update_starting_at_step": 5}, "after": 5},
+    {
+        "class": "EMAWeightAveraging",
+        "args": {"decay": 0.5, "update_every_n_steps": 0, "update_starting_at_epoch": 1},
+        "after": 8,
+    },
+]
+
+
+def weight_averaging(pl: ModuleType, case: Case, folder: Path) -> Any:
+    logger = logger_of(pl)
+    callback = getattr(pl.callbacks, case["class"])(**case["args"])
+    module = module_of(pl, sgd)
+    options = {"limit_val_batches": 1.0, "val_check_interval": 2, "logger": logger, "max_epochs": 4}
+    trainer = trainer_of(pl, folder, [callback], **{**options, **case.get("trainer", {})})
+    trainer.fit(module, loader(), loader(1))
+    trainer.save_checkpoint(folder / "end.ckpt")
+    checkpoint = torch.load(folder / "end.ckpt", weights_only=True)
+    return {
+        # Before there is an average, Lightning validates the weights of the start.
+        "val_loss": [row for row in rows_with(logger, "val_loss") if row[0] >= case.get("after", 0)],
+        "weights": floats(module.state_dict()),
+        "saved": floats(checkpoint["state_dict"]),
+        "n_averaged": int(checkpoint["averaging_state"]["n_averaged"]),
+    }
+
+
+# ---------------------------------------------------------------------------------- StochasticWeightAveraging
+
+STOCHASTIC_WEIGHT_AVERAGING: list[Case] = [
+    {"args": {"swa_lrs": 0.05}},
+    {"args": {"swa_lrs": 0.05, "swa_epoch_start": 2, "annealing_epochs": 2}},
+    {"args": {"swa_lrs": 0.3, "swa_epoch_start": 3, "annealing_epochs": 3, "annealing_strategy": "linear"}},
+    {"args": {"swa_lrs": [0.02, 0.2], "swa_epoch_start": 0.5}, "optimizers": _groups},
+    {"args": {"swa_lrs": 0.05, "swa_epoch_start": 1, "annealing_epochs": 1}, "optimizers": _adam_with_exponential},
+    {
+        "args": {
+            "swa_lrs": 0.05,
+            "swa_epoch_start": 2,
+            "avg_fn": lambda average, value, count: (average * count + value) / (count + 1.0),
+        }
+    },
+]
+
+
+def stochastic_weight_averaging(pl: ModuleType, case: Case, folder: Path) -> Any:
+    """The average as it is before the last epoch's weights join it, which they do not with Lightning."""
+    epochs = 6
+    rates: list[Any] = []
+    averages: list[Any] = []
+    callback = pl.callbacks.StochasticWeightAveraging(**case["args"])
+
+    class Looking(pl.callbacks.Callback):  # type: ignore[misc,name-defined]
+        def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.current_epoch >= epochs:
+                return  # Lightning's own epoch for batch norms
+            rates.append([round(group["lr"], 9) for group in trainer.optimizers[0].param_groups])
+            if batch_idx == 0:
+                state = callback.state_dict()
+                names = dict(pl_module.named_parameters())
+                average = state["average_model_state"] if state["n_averaged"] else {}
+                kept = {name: value for name, value in (average or {}).items() if name in names}
+                averages.append([state["n_averaged"], state["latest_update_epoch"], floats(kept)])
+
+    module = module_of(pl, case.get("optimizers", sgd))
+    trainer = trainer_of(pl, folder, [callback, Looking()], max_epochs=epochs)
+    trainer.fit(module, loader())
+    return {"rates": rates, "averages": averages}
+
+
 # ---------------------------------------------------------------------------------------------- all of them
 
 PLAYS: dict[str, tuple[Callable[[ModuleType, Case, Path], Any], list[Case]]] = {
+    "backbone_finetuning": (backbone_finetuning, BACKBONE_FINETUNING),
     "learning_rate_monitor": (learning_rate_monitor, LEARNING_RATE_MONITOR),
+    "base_prediction_writer": (base_prediction_writer, BASE_PREDICTION_WRITER),
     "gradient_accumulation_scheduler": (gradient_accumulation_scheduler, GRADIENT_ACCUMULATION_SCHEDULER),
     "spike_detection": (spike_detection, SPIKE_DETECTION),
+    "stochastic_weight_averaging": (stochastic_weight_averaging, STOCHASTIC_WEIGHT_AVERAGING),
     "timer": (timer, TIMER),
+    "weight_averaging": (weight_averaging, WEIGHT_AVERAGING),
 }
 
 

@@ -6,6 +6,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fulmen_callbacks.backbone_finetuning import BackboneFinetuning
+    from fulmen_callbacks.base_finetuning import BaseFinetuning
+    from fulmen_callbacks.base_prediction_writer import BasePredictionWriter, WriteInterval
     from fulmen_callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
     from fulmen_callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
     from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
@@ -14,11 +17,18 @@ if TYPE_CHECKING:
     from fulmen_callbacks.model_checkpoint import ModelCheckpoint
     from fulmen_callbacks.model_summary import ModelSummary
     from fulmen_callbacks.on_exception_checkpoint import OnExceptionCheckpoint
+    from fulmen_callbacks.prediction_writer import PredictionWriter
     from fulmen_callbacks.spike_detection import SpikeDetection, TrainingSpikeException
+    from fulmen_callbacks.stochastic_weight_averaging import StochasticWeightAveraging
     from fulmen_callbacks.timer import Timer
     from fulmen_callbacks.tqdm_progress_bar import TQDMProgressBar
+    from fulmen_callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
 
 __all__ = [
+    "BackboneFinetuning",
+    "BaseFinetuning",
+    "BasePredictionWriter",
+    "EMAWeightAveraging",
     "EarlyStopping",
     "EarlyStoppingReason",
     "GradientAccumulationScheduler",
@@ -28,13 +38,21 @@ __all__ = [
     "ModelCheckpoint",
     "ModelSummary",
     "OnExceptionCheckpoint",
+    "PredictionWriter",
     "SpikeDetection",
+    "StochasticWeightAveraging",
     "TQDMProgressBar",
     "Timer",
     "TrainingSpikeException",
+    "WeightAveraging",
+    "WriteInterval",
 ]
 
 _MODULE_OF = {
+    "BackboneFinetuning": "backbone_finetuning",
+    "BaseFinetuning": "base_finetuning",
+    "BasePredictionWriter": "base_prediction_writer",
+    "EMAWeightAveraging": "weight_averaging",
     "EarlyStopping": "early_stopping",
     "EarlyStoppingReason": "early_stopping",
     "GradientAccumulationScheduler": "gradient_accumulation_scheduler",
@@ -44,10 +62,14 @@ _MODULE_OF = {
     "ModelCheckpoint": "model_checkpoint",
     "ModelSummary": "model_summary",
     "OnExceptionCheckpoint": "on_exception_checkpoint",
+    "PredictionWriter": "prediction_writer",
     "SpikeDetection": "spike_detection",
+    "StochasticWeightAveraging": "stochastic_weight_averaging",
     "TQDMProgressBar": "tqdm_progress_bar",
     "Timer": "timer",
     "TrainingSpikeException": "spike_detection",
+    "WeightAveraging": "weight_averaging",
+    "WriteInterval": "base_prediction_writer",
 }
 
 

@@ -224,7 +224,8 @@ class ModelCheckpoint(Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # The end of training is a moment at which everybody expects `last.ckpt` to be the last state.
-        if self.save_last and fits(trainer) and trainer.global_step not in (0, self._handled_step):
+        done = 0 if any(one.changes_final_weights for one in trainer.callbacks) else self._handled_step
+        if self.save_last and fits(trainer) and trainer.global_step not in (0, done):
             self._handled_step = trainer.global_step
             self._write_last(trainer, self._metrics(trainer))
             self._remove_pushed_out(trainer)

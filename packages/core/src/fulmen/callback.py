@@ -31,6 +31,12 @@ class Callback:
     #: decide by a logged metric (they follow the module's own ``on_train_epoch_end``), 2 for those that save.
     run_order: ClassVar[int] = 0
 
+    #: Whether training ends with other weights than its last epoch, so that who keeps the last ones saves once more.
+    changes_final_weights: ClassVar[bool] = False
+
+    #: Whether ``trainer.predict_loop`` shall note which samples are in each batch.
+    reads_batch_indices: ClassVar[bool] = False
+
     @property
     def state_key(self) -> str:
         """The key of this callback's state in a checkpoint; make it differ between several of one class."""

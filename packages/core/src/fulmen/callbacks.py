@@ -11,6 +11,9 @@ from fulmen.callback import Callback
 from fulmen.registry import CALLBACKS, installed, load_class
 
 if TYPE_CHECKING:
+    from fulmen_callbacks.backbone_finetuning import BackboneFinetuning
+    from fulmen_callbacks.base_finetuning import BaseFinetuning
+    from fulmen_callbacks.base_prediction_writer import BasePredictionWriter
     from fulmen_callbacks.early_stopping import EarlyStopping
     from fulmen_callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
     from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
@@ -19,12 +22,19 @@ if TYPE_CHECKING:
     from fulmen_callbacks.model_checkpoint import ModelCheckpoint
     from fulmen_callbacks.model_summary import ModelSummary
     from fulmen_callbacks.on_exception_checkpoint import OnExceptionCheckpoint
+    from fulmen_callbacks.prediction_writer import PredictionWriter
     from fulmen_callbacks.spike_detection import SpikeDetection
+    from fulmen_callbacks.stochastic_weight_averaging import StochasticWeightAveraging
     from fulmen_callbacks.timer import Timer
     from fulmen_callbacks.tqdm_progress_bar import TQDMProgressBar
+    from fulmen_callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
 
 __all__ = [
+    "BackboneFinetuning",
+    "BaseFinetuning",
+    "BasePredictionWriter",
     "Callback",
+    "EMAWeightAveraging",
     "EarlyStopping",
     "GradientAccumulationScheduler",
     "ImagePredictionLogger",
@@ -33,9 +43,12 @@ __all__ = [
     "ModelCheckpoint",
     "ModelSummary",
     "OnExceptionCheckpoint",
+    "PredictionWriter",
     "SpikeDetection",
+    "StochasticWeightAveraging",
     "TQDMProgressBar",
     "Timer",
+    "WeightAveraging",
 ]
 
 #: ``legacy.import_paths`` finds the field's paths below this one, such as ``fulmen.callbacks.early_stopping``

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, cast
 
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 
 from fulmen.advice import advise
 from fulmen.data.combined import CombinedLoader, is_collection, length_of
@@ -168,6 +170,48 @@ def set_epoch(loader: Any, epoch: int) -> None:
         method = getattr(sampler, "set_epoch", None)
         if callable(method):
             method(epoch)
+
+
+class NotedBatches:
+    """A batch sampler that notes which samples it puts into each batch.
+
+    Args:
+        sampler: what decides; it yields lists of indices.
+    """
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler = sampler
+        #: the samples of each batch that was asked for, the oldest first; whoever gets the batch takes them away
+        self.noted: deque[list[int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        self.noted.clear()
+        for indices in self.sampler:
+            self.noted.append(list(indices))
+            yield indices
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "sampler":  # asked for by `copy` and `pickle` before there is one
+            raise AttributeError(name)
+        return getattr(self.sampler, name)
+
+
+def noting_samples(loader: Any) -> tuple[Any, NotedBatches | None]:
+    """Return a loader like this one whose batch sampler takes notes, and that sampler; ``None`` where it has none."""
+    if (
+        not isinstance(loader, DataLoader)
+        or isinstance(loader.dataset, IterableDataset)
+        or loader.batch_sampler is None
+    ):
+        return loader, None
+    sampler = NotedBatches(loader.batch_sampler)
+    twin = copy.copy(loader)
+    # A loader refuses a new sampler once it is made; the twin is being made.
+    twin.__dict__.update(batch_sampler=sampler, _iterator=None)
+    return twin, sampler
 
 
 def without_shuffle(loader: Any) -> Any:

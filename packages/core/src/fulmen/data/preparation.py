@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fulmen.hooks import is_overridden
-from fulmen.profilers.profiler import NO_PROFILER, Profiler, action_of
 
 if TYPE_CHECKING:
     from fulmen.datamodule import LightningDataModule
@@ -21,7 +20,6 @@ def preparation(
     convert: Callable[[Any], Any] | None,
     move: Callable[[Any], Any] | None,
     device: Any,
-    profiler: Profiler = NO_PROFILER,
 ) -> Prepare | None:
     """Return the function that prepares a batch, ``prepare(batch, dataloader_idx)``; ``None`` where nothing is to do.
 
@@ -31,7 +29,6 @@ def preparation(
         convert: changes the number format of a batch, ``None`` where the precision leaves it.
         move: moves a batch to the device, ``None`` where it is there already.
         device: what ``transfer_batch_to_device`` is told.
-        profiler: what measures the hooks.
     """
     from fulmen.datamodule import LightningDataModule
     from fulmen.module import LightningModule
@@ -41,10 +38,6 @@ def preparation(
             return datamodule
         return module if is_overridden(hook, module, LightningModule) else None
 
-    def call(owner: Any, hook: str) -> Callable[..., Any]:
-        method: Callable[..., Any] = getattr(owner, hook)
-        return profiler.wrap(action_of(owner, hook), method)
-
     stages: list[Prepare] = []
     if convert is not None:
         stages.append(lambda batch, _: convert(batch))
@@ -52,14 +45,13 @@ def preparation(
         owner_of, ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
     )
     if before is not None:
-        stages.append(call(before, "on_before_batch_transfer"))
+        stages.append(before.on_before_batch_transfer)
     if transfer is not None:
-        transfer_batch = call(transfer, "transfer_batch_to_device")
-        stages.append(lambda batch, idx: transfer_batch(batch, device, idx))
+        stages.append(lambda batch, idx: transfer.transfer_batch_to_device(batch, device, idx))
     elif move is not None:
         stages.append(lambda batch, _: move(batch))
     if after is not None:
-        stages.append(call(after, "on_after_batch_transfer"))
+        stages.append(after.on_after_batch_transfer)
     if not stages:
         return None
     if len(stages) == 1:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 from fulmen.advice import advise
@@ -42,6 +43,7 @@ from fulmen.optimizers import SchedulerConfig
 from fulmen.options import Debugging, Schedule
 from fulmen.progress import Progress
 from fulmen.results import Results
+from fulmen.seed import isolate_rng
 from fulmen.state import RunningStage, TrainerState
 
 
@@ -112,7 +114,6 @@ class FitLoop:
         self._warned_of_none = False
         self._ran_dry = False
         self._started_s = self._last_validation_s = time.monotonic()
-        self._step_scheduler = hooks.of_module("lr_scheduler_step", module.lr_scheduler_step)
 
     # ------------------------------------------------------------------------------------------- set-up
 
@@ -204,7 +205,7 @@ class FitLoop:
             assert self._loader_wait is not None
             iterator = self._loader_wait.watch(self._iterator_of_epoch())
             self._resuming_inside_epoch = False
-            self._hooks.profiler.wrap("run_training_epoch", self._run_epoch)(iterator)
+            self._run_epoch(iterator)
             del iterator  # ends the loader's workers
             if progress.batch_in_epoch == 0 and not self._ended_early:
                 self._ran_dry = True
@@ -248,7 +249,7 @@ class FitLoop:
         start_scope, end_scope = results.scope_of("on_train_batch_start"), results.scope_of("on_train_batch_end")
         transfer_scope = results.scope_of("on_before_batch_transfer")
         prepare, optimization = self._prepare, self._optimization
-        run_batch = self._hooks.profiler.wrap("run_training_batch", optimization.choose())
+        run_batch = optimization.choose()
         log_every = logged.every_n_steps if logged.recorder is not None else 0
         logs_always = bool(self._debugging.fast_dev_run)
         steps_schedulers = any(config.interval == "step" for config in self._schedulers)
@@ -365,14 +366,31 @@ class FitLoop:
 
     # --------------------------------------------------------------------------------------------- data
 
+    def pass_over_data(self) -> None:
+        """Run ``training_step`` on the batches of one more epoch: no gradients, no steps, no hooks, nothing logged.
+
+        What is left of it is what forward passes leave in a module, such as the statistics of batch norms.
+        """
+        module, before, random_state = self._module, self._module.__dict__["_results"], self.epoch_random_state
+        results = module.__dict__["_results"] = self._logged.new_results(training=True)
+        with isolate_rng(), torch.no_grad():
+            for batch_idx, batch in enumerate(self._new_iterator()):
+                if batch_idx >= self.max_batches:
+                    break
+                if self._prepare is not None:
+                    results.scope = results.scope_of("on_before_batch_transfer")
+                    batch = self._prepare(batch, 0)
+                results.begin_batch(batch)
+                results.scope = results.scope_of("training_step")
+                if batch is not None:
+                    self._optimization.forward(batch, batch_idx)
+        module.__dict__["_results"], self.epoch_random_state = before, random_state
+
     def _new_iterator(self) -> Iterator[Any]:
         self.epoch_random_state = get_random_state()
-        loader = self.loader
-        if isinstance(loader, CombinedLoader):
-            loader = (batch for batch, _, _ in loader)
-        return self._hooks.profiler.wrap_iterator(
-            "[_TrainingEpochLoop].train_dataloader_next", batches(loader, self._source.name)
-        )
+        if isinstance(self.loader, CombinedLoader):
+            return batches((batch for batch, _, _ in self.loader), self._source.name)
+        return batches(self.loader, self._source.name)
 
     def _iterator_of_epoch(self) -> Iterator[tuple[Any, bool]]:
         """Return the epoch's batches, each with whether it is the last; a resumed epoch goes on at its position."""
@@ -461,7 +479,7 @@ class FitLoop:
         self._progress.validated_at_batch = self._progress.batches
         self._logged.collect(self._results, on_step=True)
         if frees_gradients:
-            self._hooks.of_module("on_validation_model_zero_grad", self._module.on_validation_model_zero_grad)()
+            self._module.on_validation_model_zero_grad()
         self._state.stage = RunningStage.VALIDATING
         self.run_validation(validation)
         self._state.stage = RunningStage.TRAINING
@@ -510,4 +528,4 @@ class FitLoop:
                     )
                     continue
             self._results.scope = self._results.scope_of("lr_scheduler_step")
-            self._step_scheduler(config.scheduler, value)
+            self._module.lr_scheduler_step(config.scheduler, value)

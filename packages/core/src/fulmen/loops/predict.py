@@ -6,7 +6,15 @@ from typing import Any
 
 from fulmen.data.combined import CombinedLoader, length_of
 from fulmen.data.loader_advice import look_at_evaluation_loaders
-from fulmen.data.loaders import LoaderSource, batches, check_not_empty, combine, limited
+from fulmen.data.loaders import (
+    LoaderSource,
+    NotedBatches,
+    batches,
+    check_not_empty,
+    combine,
+    limited,
+    noting_samples,
+)
 from fulmen.data.preparation import Prepare
 from fulmen.hooks import HookTable
 from fulmen.loops.evaluate import evaluation_step
@@ -42,6 +50,11 @@ class PredictionLoop:
         self.max_batches: list[float] = []
         self.batch_idx = 0
         self.dataloader_idx = 0
+        self._noted: list[NotedBatches | None] = []
+        #: the samples of the batch under way, as indices into its dataset; ``None`` where nobody asked or can know
+        self.current_batch_indices: list[int] | None = None
+        #: the same for all batches so far, of each loader
+        self.epoch_batch_indices: list[list[list[int] | None]] = []
 
     def set_up(self) -> None:
         """Ask for the loaders, check them, and count their batches."""
@@ -53,6 +66,19 @@ class PredictionLoop:
             limited(length_of(loader), self._limit, "limit_predict_batches") for loader in self.combined.flattened
         ]
         look_at_evaluation_loaders(self.combined.flattened, self.source.name)
+
+    def note_samples(self) -> None:
+        """Note from now on which samples are in each batch; after :meth:`set_up`."""
+        assert self.combined is not None
+        pairs = [noting_samples(loader) for loader in self.combined.flattened]
+        if self.combined.mode == "sequential":  # else a batch is made of several loaders' samples
+            self.combined.flattened = [loader for loader, _ in pairs]
+            self._noted = [noted for _, noted in pairs]
+
+    def _take_note(self, dataloader_idx: int) -> None:
+        noted = self._noted[dataloader_idx]
+        self.current_batch_indices = noted.noted.popleft() if noted is not None else None
+        self.epoch_batch_indices[dataloader_idx].append(self.current_batch_indices)
 
     def run(self, keep: bool) -> list[Any]:
         """Predict.
@@ -71,14 +97,17 @@ class PredictionLoop:
         results = Results(training=False)
         results.scope = results.scope_of("predict_step")  # in which nothing can be logged, which its name says
         module.__dict__["_results"] = results
-        step = hooks.of_strategy("predict_step", evaluation_step(module.predict_step, "predict_step", several))
-        hooks.of_module("on_predict_model_eval", module.on_predict_model_eval)()
+        step = evaluation_step(module.predict_step, "predict_step", several)
+        modes = [(submodule, submodule.training) for submodule in module.modules()]
+        module.on_predict_model_eval()
+        self.epoch_batch_indices = [[] for _ in combined.flattened]
         self._call("on_predict_start")
         self._call("on_predict_epoch_start")
         predictions: list[list[Any]] = [[] for _ in combined.flattened]
-        started = batches(combined, self.source.name)
-        for batch, batch_idx, dataloader_idx in hooks.profiler.wrap_iterator("[_PredictionLoop].predict_next", started):
+        for batch, batch_idx, dataloader_idx in batches(combined, self.source.name):
             self.batch_idx, self.dataloader_idx = batch_idx, dataloader_idx
+            if self._noted:
+                self._take_note(dataloader_idx)
             if prepare is not None:
                 batch = prepare(batch, dataloader_idx)
             for hook in hooks.on_predict_batch_start:
@@ -90,6 +119,8 @@ class PredictionLoop:
                 predictions[dataloader_idx].append(output)
         self._call("on_predict_epoch_end")
         self._call("on_predict_end")
+        for submodule, training in modes:
+            submodule.training = training
         if not keep:
             return []
         return predictions if several else predictions[0]

@@ -123,6 +123,11 @@ class Turns:
         main = outputs.get(self._turns[0].name)
         return outputs if main is None else {**outputs, "loss": main["loss"]}
 
+    def forward(self, batch: Any, batch_idx: int) -> None:
+        """Run each optimizer's training step and nothing else."""
+        for turn in self._turns:
+            turn.optimization.forward(batch, batch_idx)
+
     def stepped_with(self, scheduler: Any) -> bool:
         """Return whether the optimizer of a scheduler took part in the last step."""
         return id(getattr(scheduler, "optimizer", None)) in self._stepped

@@ -138,6 +138,22 @@ class RecordingLogger(Logger):
         self.images.append((key, step))
 
 
+class _Saving(Checkpoint):
+    """Saves once, inside the second epoch or at its end, after all other callbacks."""
+
+    def __init__(self, where: str, path: Path) -> None:
+        self.where = where
+        self.path = path
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.where == "on_train_batch_end" and (trainer.current_epoch, batch_idx) == (1, 3):
+            trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        if self.where == "on_train_epoch_end" and trainer.current_epoch == 1:
+            trainer.save_checkpoint(self.path)
+
+
 class CallbackConformance(Conformance):
     """The standard tests of a callback; subclass it, supply ``make(self)``, and run pytest."""
 
@@ -202,6 +218,17 @@ class CallbackConformance(Conformance):
         self._trainer(tmp_path / "second", self._make(), max_epochs=2).fit(
             TinyClassifier(), ckpt_path=tmp_path / "resume.ckpt"
         )
+
+    @pytest.mark.parametrize("where", ["on_train_batch_end", "on_train_epoch_end"])
+    def test_a_resumed_training_ends_like_one_without_a_break(self, tmp_path: Path, where: str) -> None:
+        path = tmp_path / "resume.ckpt"
+        seed_everything(7)
+        module, resumed = TinyClassifier(), TinyClassifier()
+        self._trainer(tmp_path / "whole", self._make(), _Saving(where, path), max_epochs=3).fit(module)
+        if not path.exists():
+            pytest.skip("it stops training before there is anything to resume")
+        self._trainer(tmp_path / "resumed", self._make(), max_epochs=3).fit(resumed, ckpt_path=path)
+        assert_equal(dict(resumed.state_dict()), dict(module.state_dict()))
 
     def test_callbacks_with_other_arguments_keep_their_own_state(self, tmp_path: Path) -> None:
         callback, another = self._make(), self.make_another()
