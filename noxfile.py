@@ -24,11 +24,22 @@ import nox
 ROOT = Path(__file__).parent
 PACKAGES = ("core", "loggers", "callbacks", "metrics")
 # The extras whose adapters exist.
-EXTRAS = ("tensorboard", "wandb", "mlflow", "mlflow-skinny", "trackio", "metrics", "rich", "vision")
+EXTRAS = (
+    "tensorboard",
+    "wandb",
+    "mlflow",
+    "mlflow-skinny",
+    "neptune",
+    "neptune-scale",
+    "trackio",
+    "metrics",
+    "rich",
+    "vision",
+)
 # These only name an SDK until their adapters come: `nox -s one_extra` tries them too, `make test` does not. deepspeed
-# (which compiles when it is installed), ray and neptune (a console script in neptune-scale's way) are left out.
-EXTRAS_TO_COME = ("cli", "comet", "neptune-scale", "report")
-TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
+# (which compiles when it is installed) and ray are left out.
+EXTRAS_TO_COME = ("cli", "comet", "report")
+TRACKERS = ("tensorboard", "wandb", "mlflow", "neptune_scale", "trackio")
 
 TORCH = ("-c", "constraints/torch.txt")
 PINNED = (*TORCH, "-c", "constraints/dev.txt")
@@ -38,8 +49,11 @@ PYTEST = ("pytest", "pytest-timeout")
 # The pictures of a callback are tested with every tracker, hence the loggers beside the callbacks.
 TEST_NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "core": (("core[testing]",), ("torchvision",)),
-    "loggers": (("loggers[mlflow,tensorboard,trackio,wandb]", "core[testing]"), ()),
-    "callbacks": (("callbacks[parquet,rich]", "core[testing]", "loggers[mlflow,tensorboard,trackio,wandb]"), ()),
+    "loggers": (("loggers[mlflow,neptune-scale,tensorboard,trackio,wandb]", "core[testing]"), ()),
+    "callbacks": (
+        ("callbacks[parquet,rich]", "core[testing]", "loggers[mlflow,neptune-scale,tensorboard,trackio,wandb]"),
+        (),
+    ),
     "metrics": (("metrics", "core[testing]"), ("scikit-learn>=1.5",)),
 }
 
@@ -153,7 +167,12 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Mypy, strict, on all packages and on the users' programs in tests/typing; Pyright on core and those."""
     # With every SDK, as in an editor: what is an error, or a needless ignore, depends on what is installed.
-    packages = ("core[testing]", "loggers[mlflow,tensorboard,trackio,wandb]", "callbacks[parquet,rich]", "metrics")
+    packages = (
+        "core[testing]",
+        "loggers[mlflow,neptune-scale,tensorboard,trackio,wandb]",
+        "callbacks[parquet,rich]",
+        "metrics",
+    )
     editable = itertools.chain.from_iterable(("-e", f"packages/{package}") for package in packages)
     session.install(*editable, "torchvision", "mypy", "pyright[nodejs]", "types-PyYAML", *PINNED)
     session.run("mypy", *(f"packages/{package}/src" for package in PACKAGES))
@@ -212,7 +231,7 @@ def packaging(session: nox.Session) -> None:
     """Each wheel alone in a fresh environment; what `import fulmen` may not load; what no file may hold."""
     _install_wheels(
         session,
-        "umbrella[mlflow,rich,tensorboard,trackio,vision,wandb]",
+        "umbrella[mlflow,neptune-scale,rich,tensorboard,trackio,vision,wandb]",
         "metrics",
         others=("matplotlib", "uv", *PYTEST, *PINNED),
     )

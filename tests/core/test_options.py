@@ -123,7 +123,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("callbacks", [3], "`callbacks` holds 3, a int, not a fulmen.Callback"),
     ("callbacks", [fulmen.Callback], "`callbacks` holds <class .*Callback'>, the class; make an object of it"),
     ("callbacks", "nothing_known", "there is no callback named 'nothing_known'"),
-    ("profiler", "simple", "profiler='simple'.* is not available"),
+    ("profiler", "simpel", "'simple', 'advanced', 'pytorch', 'xla', but is 'simpel'; did you mean 'simple'"),
+    ("profiler", 3, "a fulmen.profilers.Profiler, but is 3, a int"),
 ]
 
 

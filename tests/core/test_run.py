@@ -684,7 +684,7 @@ def test_a_chdir_of_the_program_moves_nothing(tmp_path: Path, monkeypatch: pytes
     run.close()
     assert len(logger.of("image")) == 1
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "cursors", "hparams.yaml", "journal.jsonl", "media",
+        ".journal.lock", "cursors", "hparams.yaml", "journal.jsonl", "media",
     ]  # fmt: skip
     assert list((tmp_path / "elsewhere").iterdir()) == []
 

@@ -38,7 +38,13 @@ def test_a_logger_imports_its_own_sdk_only(name: str, sdk: str) -> None:
     assert _imported_by(f"from fulmen_loggers import {name}") == {sdk}
 
 
+def test_neptunes_package_is_chosen_when_a_logger_is_made() -> None:
+    pytest.importorskip("neptune_scale", reason='needs neptune_scale: pip install "fulmen[neptune-scale]"')
+    assert _imported_by("from fulmen_loggers import NeptuneLogger") == set()
+    assert _imported_by("from fulmen_loggers import NeptuneLogger\nNeptuneLogger()") == {"neptune_scale"}
+
+
 def test_all_names_exist_and_others_do_not() -> None:
     assert dir(fulmen_loggers) == fulmen_loggers.__all__
-    with pytest.raises(AttributeError, match="NeptuneLogger"):
-        fulmen_loggers.NeptuneLogger  # noqa: B018
+    with pytest.raises(AttributeError, match="AimLogger"):
+        fulmen_loggers.AimLogger  # noqa: B018

@@ -14,6 +14,7 @@ SDK_COMES_WITH = {
     "comet_ml": {"comet"},
     "jsonargparse": {"cli"},
     "mlflow": {"mlflow", "mlflow-skinny"},
+    "neptune": {"neptune"},
     "neptune_scale": {"neptune-scale"},
     "rich": {"comet", "rich"},
     "tensorboard": {"tensorboard"},
@@ -35,7 +36,8 @@ ADAPTERS = {
     "rich": ["rich.progress:Progress"],
     "cli": ["jsonargparse:ArgumentParser"],
     "comet": ["comet_ml:OfflineExperiment"],
-    "neptune-scale": ["neptune_scale:Run"],
+    "neptune": ["fulmen_loggers.neptune:NeptuneLogger", "neptune:init_run"],
+    "neptune-scale": ["fulmen_loggers.neptune:NeptuneLogger", "neptune_scale:Run"],
     "report": ["plotly.graph_objects:Figure"],
     "trackio": ["fulmen_loggers.trackio:TrackioLogger", "trackio:init"],
     "vision": ["fulmen.vision:torchvision", "torchvision.datasets:MNIST"],
@@ -43,6 +45,7 @@ ADAPTERS = {
 # Each logger's class, the SDK that it needs and the extra that brings it.
 LOGGERS = {
     "MLFlowLogger": ("mlflow", "mlflow"),
+    "NeptuneLogger": ("neptune_scale", "neptune-scale"),
     "TensorBoardLogger": ("tensorboard", "tensorboard"),
     "TrackioLogger": ("trackio", "trackio"),
     "WandbLogger": ("wandb", "wandb"),
@@ -86,7 +89,7 @@ def _refusal(face: str, name: str) -> str:
 
 def check_absent_sdks_are_explained() -> None:
     for name, (sdk, extra) in LOGGERS.items():
-        if _is_installed(sdk):
+        if _is_installed(sdk) or (name == "NeptuneLogger" and _is_installed("neptune")):
             _load(f"fulmen.loggers:{name}")
         else:
             assert _refusal("loggers", name) == f'{name} needs {sdk}: pip install "fulmen[{extra}]"'

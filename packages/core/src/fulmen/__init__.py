@@ -10,7 +10,7 @@ from typing import Any as _Any
 
 __version__ = "0.1.0"
 
-from fulmen import callbacks, loggers, metrics
+from fulmen import callbacks, loggers, metrics, profilers
 from fulmen.callback import Callback
 from fulmen.datamodule import LightningDataModule
 from fulmen.errors import FulmenError, MisconfigurationException, disable_possible_user_warnings
@@ -33,6 +33,7 @@ __all__ = [
     "disable_possible_user_warnings",
     "loggers",
     "metrics",
+    "profilers",
     "seed_everything",
 ]
 

@@ -37,13 +37,13 @@ def apply_debugging(option: dict[str, Any], debugging: Debugging) -> None:
         option.update(max_epochs=1, max_steps=count, num_sanity_val_steps=0, val_check_interval=1.0)
         option.update(check_val_every_n_epoch=1, enable_checkpointing=False)
     if debugging.barebones:
-        for name in ("enable_checkpointing", "logger", "enable_progress_bar", "enable_model_summary"):
+        for name in ("enable_checkpointing", "logger", "enable_progress_bar", "enable_model_summary", "profiler"):
             if option[name]:
                 raise MisconfigurationException(
                     f"`barebones=True` measures the bare loop, so `{name}={option[name]!r}` cannot be had; leave it off"
                 )
             option[name] = False
-        option.update(num_sanity_val_steps=0, log_every_n_steps=0)
+        option.update(num_sanity_val_steps=0, log_every_n_steps=0, profiler=None)
 
 
 def apply_determinism(debugging: Debugging) -> None:

@@ -1,7 +1,7 @@
 """HookTable: which hooks of the module and of each callback are overridden, resolved once before a loop runs.
 
 A loop then calls ``for hook in table.on_train_batch_start: hook(batch, batch_idx)``; a hook that nobody overrides is
-an empty tuple and costs nothing.
+an empty tuple and costs nothing. Where a profiler is on, it is around each call.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fulmen.callback import CALLBACK_HOOKS, Callback
 from fulmen.errors import MisconfigurationException, nearest
+from fulmen.profilers.profiler import NO_PROFILER, Profiler, action_of
 
 if TYPE_CHECKING:
     from fulmen.module import LightningModule
@@ -63,20 +64,33 @@ class HookTable:
     """For each hook name a tuple of calls, callbacks before the module; empty where nobody overrides the hook.
 
     The names are those of ``Callback``; each call takes the hook's arguments without ``trainer`` and ``pl_module``.
+
+    Args:
+        trainer: handed on to callbacks.
+        module: handed on to callbacks; its own hooks follow theirs.
+        callbacks: in the order in which they run.
+        profiler: what measures the calls.
     """
 
-    def __init__(self, trainer: Any, module: LightningModule, callbacks: Sequence[Callback]) -> None:
+    def __init__(
+        self,
+        trainer: Any,
+        module: LightningModule,
+        callbacks: Sequence[Callback],
+        profiler: Profiler = NO_PROFILER,
+    ) -> None:
         from fulmen.module import LightningModule  # the interface; imported late, it imports this file's helpers
 
         self._trainer = trainer
         self._module = module
         self._callbacks = callbacks
+        self.profiler = profiler
         for name in CALLBACK_HOOKS:
             if name in ("state_dict", "load_state_dict", "on_save_checkpoint", "on_load_checkpoint"):
                 continue
             of_module: tuple[Hook, ...] = ()
             if hasattr(LightningModule, name) and is_overridden(name, module, LightningModule):
-                of_module = (taking(getattr(module, name), _ARGUMENT_COUNTS[name]),)
+                of_module = (self.of_module(name, taking(getattr(module, name), _ARGUMENT_COUNTS[name])),)
             if name == "on_train_epoch_end":
                 # Callbacks that decide by a metric must see what the module logs in this very hook.
                 calls = (
@@ -91,10 +105,20 @@ class HookTable:
     def __getattr__(self, name: str) -> tuple[Hook, ...]:
         raise AttributeError(f"there is no hook {name!r}{nearest(name, CALLBACK_HOOKS)}")
 
+    def of_module(self, name: str, call: Hook) -> Hook:
+        """Return a call of the module's, with the profiler around it where one is on."""
+        return self.profiler.wrap(action_of(self._module, name), call)
+
+    def of_strategy(self, name: str, call: Hook) -> Hook:
+        """Return a call of what the strategy runs, with the profiler around it where one is on."""
+        return self.profiler.wrap(action_of(self._trainer.strategy, name), call)
+
     def _of_callbacks(self, name: str, callbacks: Iterable[Callback]) -> tuple[Hook, ...]:
         count = _ARGUMENT_COUNTS[name]
         return tuple(
-            bound(getattr(callback, name), count, self._trainer, self._module)
+            self.profiler.wrap(
+                action_of(callback, name), bound(getattr(callback, name), count, self._trainer, self._module)
+            )
             for callback in callbacks
             if is_overridden(name, callback, Callback) and callback.wants(name)
         )

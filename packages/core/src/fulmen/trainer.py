@@ -55,6 +55,7 @@ from fulmen.loops.turns import Turns
 from fulmen.module import LightningModule
 from fulmen.optimizers import SchedulerConfig, is_named, named_optimizers, parse_optimizers
 from fulmen.options import Clipping, Debugging, Limits, Schedule, from_environment
+from fulmen.profilers.profiler import NoProfiler, Profiler, action_of, make_profiler
 from fulmen.progress import Progress
 from fulmen.rank import rank_zero_info, rank_zero_warn
 from fulmen.results import Results
@@ -113,7 +114,7 @@ class Trainer:
         benchmark: let cuDNN search for the fastest algorithm.
         inference_mode: evaluate under ``torch.inference_mode``; ``False`` for ``torch.no_grad``.
         use_distributed_sampler: give each process its part of the data.
-        profiler: not available yet.
+        profiler: measure where time goes: ``"simple"``, ``"advanced"``, ``"pytorch"``, ``"xla"``, or a ``Profiler``.
         detect_anomaly: let autograd name the operation that made a NaN; slow.
         compile: fit through ``torch.compile``: the module's ``forward`` and its parts are compiled in place; a dict
             holds arguments of ``torch.compile``, such as ``{"mode": "max-autotune"}``.
@@ -165,7 +166,7 @@ class Trainer:
         benchmark: bool | None = None,
         inference_mode: bool = True,
         use_distributed_sampler: bool = True,
-        profiler: Any = None,
+        profiler: str | Profiler | None = None,
         detect_anomaly: bool = False,
         compile: bool | dict[str, Any] = False,
         barebones: bool = False,
@@ -193,12 +194,6 @@ class Trainer:
             )
         parameters = inspect.signature(Trainer.__init__).parameters
         option = {name: from_environment(name, value, parameters[name].default) for name, value in given.items()}
-        if option["profiler"] is not None:
-            raise MisconfigurationException(
-                f"`Trainer(profiler={option['profiler']!r})` is not available in this version of fulmen-core; leave it "
-                "off"
-            )
-
         self._debugging = Debugging.of(
             option["fast_dev_run"],
             option["overfit_batches"],
@@ -235,6 +230,8 @@ class Trainer:
         self._autolog_hparams: bool = option["enable_autolog_hparams"]
         defaults.apply_determinism(self._debugging)
 
+        #: what measures this trainer's runs; ``with trainer.profiler.profile("my part"):`` adds to its report
+        self.profiler = make_profiler(option["profiler"])
         self.state = TrainerState()
         self._progress = Progress()
         self._logged = LoggedMetrics(self._progress, self._schedule.log_every_n_steps, self._debugging.barebones)
@@ -358,7 +355,7 @@ class Trainer:
             self._check_source(source, "predict")
             self._set_up_module()
             self._load_for_evaluation(ckpt_path, fitted, weights_only)
-            self._hooks = HookTable(self, module, self._callbacks)
+            self._hooks = HookTable(self, module, self._callbacks, self.profiler)
             loop = PredictionLoop(module, self._hooks, source, self._prepare(), self._limits.predict)
             self._prediction = loop
             loop.set_up()
@@ -421,6 +418,7 @@ class Trainer:
             self._logged.active = None
             module.__dict__["_results"] = None
             torch.set_grad_enabled(True)
+            self._describe_profile()
             if self._run is not None:
                 self._run.finalize(status)
                 # The trackers' SDKs have hooks of their own for the interpreter's exit; ours must run before them.
@@ -468,11 +466,11 @@ class Trainer:
             restore_callbacks(self._parts(), checkpoint)
         if self._compile_options is not None:
             compile_in_place(module, self._compile_options)
-        configured = module.configure_optimizers()
+        configured = self._call(module, "configure_optimizers")
         self._optimizers, self._schedulers = parse_optimizers(configured, module.automatic_optimization)
         in_turns = module.automatic_optimization and is_named(configured)
         self._check_optimizers(in_turns)
-        hooks = self._hooks = HookTable(self, module, self._callbacks)
+        hooks = self._hooks = HookTable(self, module, self._callbacks, self.profiler)
         results = self._results = self._logged.new_results(training=True)
         results.scope = results.scope_of("on_fit_start")
         module.__dict__["_results"] = results
@@ -546,7 +544,7 @@ class Trainer:
             self._check_source(source, fn.value)
             self._set_up_module()
             self._load_for_evaluation(ckpt_path, fitted, weights_only)
-            hooks = self._hooks = HookTable(self, module, self._callbacks)
+            hooks = self._hooks = HookTable(self, module, self._callbacks, self.profiler)
             self._log_hyperparameters()
             limit, name = (
                 (self._limits.val, "limit_val_batches")
@@ -567,16 +565,17 @@ class Trainer:
     def _set_up_module(self) -> None:
         """Run the hooks that come before a loop, in the standard order, and move the module to its device."""
         module, datamodule, fn = self.lightning_module, self._datamodule, str(self.state.fn)
+        self._set_up_profiler()
         if datamodule is not None:
-            datamodule.prepare_data()
-        module.prepare_data()
+            self._call(datamodule, "prepare_data")
+        self._call(module, "prepare_data")
         self._open_run()
         if datamodule is not None:
-            datamodule.setup(fn)
+            self._call(datamodule, "setup", fn)
         for callback in self._callbacks:
-            taking(callback.setup, 3)(self, module, fn)
-        module.setup(fn)
-        module.configure_model()
+            self._call(callback, "setup", self, module, fn)
+        self._call(module, "setup", fn)
+        self._call(module, "configure_model")
         self._accelerator.set_up()
         self._precision.convert_module(module)
         self._strategy.move_module(module)
@@ -584,10 +583,37 @@ class Trainer:
     def _teardown(self, fn: TrainerFn) -> None:
         module = self.lightning_module
         if self._datamodule is not None:
-            self._datamodule.teardown(fn.value)
+            self._call(self._datamodule, "teardown", fn.value)
         for callback in self._callbacks:
-            taking(callback.teardown, 3)(self, module, fn.value)
-        module.teardown(fn.value)
+            self._call(callback, "teardown", self, module, fn.value)
+        self._call(module, "teardown", fn.value)
+
+    def _call(self, owner: Any, hook: str, *args: Any) -> Any:
+        """Call a hook outside of the loops, for which the ``HookTable`` is built."""
+        call = taking(getattr(owner, hook), len(args))
+        base = next(cls for cls in (LightningModule, LightningDataModule, Callback) if isinstance(owner, cls))
+        if is_overridden(hook, owner, base):
+            call = self.profiler.wrap(action_of(owner, hook), call)
+        return call(*args)
+
+    def _set_up_profiler(self) -> None:
+        if isinstance(self.profiler, NoProfiler):
+            return
+        self.profiler._lightning_module = weakref.proxy(self.lightning_module)  # type: ignore[assignment]
+        rank = self.local_rank if self.world_size > 1 else None
+        self.profiler.setup(str(self.state.fn), rank, self.log_dir)
+        self._is_profiled = True
+
+    _is_profiled = False
+
+    def _describe_profile(self) -> None:
+        """Write the profiler's report, of an entry point that failed too; it is no reason to fail."""
+        if self._is_profiled:
+            self._is_profiled = False
+            try:
+                self.profiler.describe()
+            except Exception:
+                _log.exception("the report of %s could not be written", type(self.profiler).__name__)
 
     def _sanity_check(self, loop: FitLoop) -> None:
         """Try a few validation batches, so that a mistake in validation shows before an epoch is spent."""
@@ -640,21 +666,23 @@ class Trainer:
         return torch.inference_mode() if self._debugging.inference_mode else torch.no_grad()
 
     def _prepare(self) -> Prepare | None:
+        move = self.profiler.wrap(action_of(self._strategy, "batch_to_device"), self._strategy.batch_to_device)
         return preparation(
             self.lightning_module,
             self._datamodule,
             self._precision.convert_input if self._precision.changes_inputs else None,
-            self._strategy.batch_to_device if self._strategy.moves_batches else None,
+            move if self._strategy.moves_batches else None,
             self._strategy.root_device,
+            self.profiler,
         )
 
     def _source(self, hook: str, given: Any) -> LoaderSource:
         module, datamodule = self.lightning_module, self._datamodule
         make: Callable[[], Any] | None = None
         if datamodule is not None and is_overridden(hook, datamodule, LightningDataModule):
-            make = getattr(datamodule, hook)
+            make = functools.partial(self._call, datamodule, hook)
         elif is_overridden(hook, module, LightningModule):
-            make = getattr(module, hook)
+            make = functools.partial(self._call, module, hook)
         overfits = bool(self._debugging.overfit_batches) and self.state.fn is TrainerFn.FITTING
         return LoaderSource(hook, given, make, in_order=overfits)
 
@@ -851,9 +879,12 @@ class Trainer:
         """
         if self._module is None:
             raise MisconfigurationException("`save_checkpoint` was called before fit; there is no model to save yet")
+        self.profiler.wrap("save_checkpoint", self._save)(filepath, weights_only, storage_options)
+
+    def _save(self, filepath: str | os.PathLike[str], weights_only: bool | None, storage_options: Any) -> None:
         # What the checkpoint counts as logged must be on disk first: a resumed run relies on it.
         position = self.recorder.sync()
-        results = self._module._results
+        results = self.lightning_module._results
         scope = results.scope if results is not None else None
         if results is not None:
             results.scope = results.scope_of("on_save_checkpoint")

@@ -1,4 +1,4 @@
-"""Loggers for Fulmen: CSV, TensorBoard, Weights & Biases, MLflow, Trackio.
+"""Loggers for Fulmen: CSV, TensorBoard, Weights & Biases, MLflow, Neptune, Trackio.
 
 Each class imports its tracker's SDK when it is named, ``from fulmen_loggers import WandbLogger``, never
 before.
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fulmen_loggers.csv_logger import CSVLogger
     from fulmen_loggers.mlflow import MLFlowLogger
+    from fulmen_loggers.neptune import NeptuneLogger
     from fulmen_loggers.tensorboard import TensorBoardLogger
     from fulmen_loggers.trackio import TrackioLogger
     from fulmen_loggers.wandb import WandbLogger
 
-__all__ = ["CSVLogger", "MLFlowLogger", "TensorBoardLogger", "TrackioLogger", "WandbLogger"]
+__all__ = ["CSVLogger", "MLFlowLogger", "NeptuneLogger", "TensorBoardLogger", "TrackioLogger", "WandbLogger"]
 
 _MODULES = {
     "CSVLogger": "csv_logger",
     "MLFlowLogger": "mlflow",
+    "NeptuneLogger": "neptune",
     "TensorBoardLogger": "tensorboard",
     "TrackioLogger": "trackio",
     "WandbLogger": "wandb",

@@ -1,4 +1,4 @@
-"""The ``fulmen`` command: what is installed, and delivering what a tracker did not get."""
+"""The ``fulmen`` command: what is installed, what ran, and delivering what a tracker did not get."""
 
 from __future__ import annotations
 
@@ -27,73 +27,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a logger's name, with arguments of its class if need be; may be given several times",
     )
     sync.add_argument("--timeout", type=float, default=600.0, metavar="S", help="give up after so many seconds (600)")
+    runs = commands.add_parser("runs", help="list the runs in a folder, with status and metrics")
+    runs.add_argument("folder", type=Path, nargs="?", default=Path(), help="where they lie (here)")
+    show = commands.add_parser("show", help="print a run: hyper-parameters, metrics and curves")
+    show.add_argument("run", type=Path, help="the run's folder, such as lightning_logs/version_3")
+    for command in (runs, show):
+        command.add_argument("--metric", action="append", default=[], metavar="KEY", help="this metric; several times")
+        command.add_argument("--best", choices=("min", "max"), default="min", help="which value is the best (min)")
+        command.add_argument("--json", action="store_true", help="for machines")
     options = parser.parse_args(arguments)
     try:
-        return list_plugins() if options.command == "plugins" else deliver(options.run, options.to, options.timeout)
+        return _run(options)
     except FulmenError as error:
         print(f"fulmen: {error}", file=sys.stderr)
         return 1
 
 
-def list_plugins() -> int:
-    """Print each kind of plug-in with the names that are installed, and whether each can be loaded."""
-    from fulmen.registry import GROUPS, installed, load
+def _run(options: argparse.Namespace) -> int:
+    """Run a command; its module is imported now, for each needs others."""
+    if options.command == "plugins":
+        from fulmen.cli.plugins import list_plugins
 
-    for group in GROUPS:
-        print(f"{group.kind}s")
-        offers = installed(group)
-        for name, entries in offers.items():
-            owner = entries[0].dist
-            where = f"{owner.name} {owner.version}" if owner is not None else "?"
-            try:
-                load(group, name)
-                state = ""
-            except FulmenError as error:
-                state = f"  {error}"
-            print(f"  {name:24} {entries[0].attr:24} {where}{state}")
-        if not offers:
-            print("  none")
-    return 0
+        return list_plugins()
+    if options.command == "sync":
+        from fulmen.cli.sync import deliver
 
+        return deliver(options.run, options.to, options.timeout)
+    from fulmen.cli.runs import list_runs, show_run
 
-def deliver(folder: Path, specs: Sequence[str], timeout_s: float) -> int:
-    """Deliver what a run recorded to loggers: all of it, or what they do not have yet.
-
-    Args:
-        folder: the run's folder.
-        specs: the loggers, as ``name`` or ``name:option=value,...``.
-        timeout_s: how long to wait for all of them.
-
-    Returns:
-        0 if everything was delivered, 1 if not.
-    """
-    from fulmen.defaults import make_logger
-    from fulmen.errors import MisconfigurationException
-    from fulmen.tracking.record import read_records
-    from fulmen.tracking.run import Run
-
-    journal = folder / "journal.jsonl"
-    if not journal.is_file():
-        raise MisconfigurationException(
-            f"{folder} holds no journal.jsonl, so it is not the folder of a run; pass one such as "
-            "lightning_logs/version_3"
-        )
-    ends = [record.data["status"] for record in read_records(journal) if record.kind == "status"]
-    status = str(ends[-1]) if ends else "interrupted"  # a killed process says nothing at its end
-    loggers = [make_logger(spec, str(folder.parent.parent), folder) for spec in specs]
-    run = Run(
-        folder,
-        loggers,
-        name=folder.parent.name,
-        version=folder.name,
-        finish_timeout_s=timeout_s,
-        open_timeout_s=timeout_s,
-    )
-    try:
-        late = run.finalize(status)
-    finally:
-        run.close()
-    for logger, spec in zip(loggers, specs, strict=True):
-        done = logger not in late
-        print(f"{spec}: {'has the whole run' if done else 'did not take everything; run the command again'}")
-    return 1 if late else 0
+    if options.command == "runs":
+        return list_runs(options.folder, options.metric, options.best, options.json)
+    return show_run(options.run, options.metric, options.best, options.json)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fulmen.hooks import is_overridden
+from fulmen.profilers.profiler import NO_PROFILER, Profiler, action_of
 
 if TYPE_CHECKING:
     from fulmen.datamodule import LightningDataModule
@@ -20,6 +21,7 @@ def preparation(
     convert: Callable[[Any], Any] | None,
     move: Callable[[Any], Any] | None,
     device: Any,
+    profiler: Profiler = NO_PROFILER,
 ) -> Prepare | None:
     """Return the function that prepares a batch, ``prepare(batch, dataloader_idx)``; ``None`` where nothing is to do.
 
@@ -29,6 +31,7 @@ def preparation(
         convert: changes the number format of a batch, ``None`` where the precision leaves it.
         move: moves a batch to the device, ``None`` where it is there already.
         device: what ``transfer_batch_to_device`` is told.
+        profiler: what measures the hooks.
     """
     from fulmen.datamodule import LightningDataModule
     from fulmen.module import LightningModule
@@ -38,6 +41,10 @@ def preparation(
             return datamodule
         return module if is_overridden(hook, module, LightningModule) else None
 
+    def call(owner: Any, hook: str) -> Callable[..., Any]:
+        method: Callable[..., Any] = getattr(owner, hook)
+        return profiler.wrap(action_of(owner, hook), method)
+
     stages: list[Prepare] = []
     if convert is not None:
         stages.append(lambda batch, _: convert(batch))
@@ -45,13 +52,14 @@ def preparation(
         owner_of, ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
     )
     if before is not None:
-        stages.append(before.on_before_batch_transfer)
+        stages.append(call(before, "on_before_batch_transfer"))
     if transfer is not None:
-        stages.append(lambda batch, idx: transfer.transfer_batch_to_device(batch, device, idx))
+        transfer_batch = call(transfer, "transfer_batch_to_device")
+        stages.append(lambda batch, idx: transfer_batch(batch, device, idx))
     elif move is not None:
         stages.append(lambda batch, _: move(batch))
     if after is not None:
-        stages.append(after.on_after_batch_transfer)
+        stages.append(call(after, "on_after_batch_transfer"))
     if not stages:
         return None
     if len(stages) == 1:

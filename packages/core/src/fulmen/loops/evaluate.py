@@ -133,6 +133,7 @@ class EvaluationLoop:
         start_hooks = getattr(self._hooks, f"on_{stage}_batch_start")
         end_hooks = getattr(self._hooks, f"on_{stage}_batch_end")
         step = evaluation_step(getattr(self._module, f"{stage}_step"), f"{stage}_step", several)
+        step = self._hooks.of_strategy(f"{stage}_step", step)
         outputs: list[dict[str, float]] = []
         for dataloader_idx, loader in self._loaders(combined):
             scope_idx = dataloader_idx if several else None
@@ -172,12 +173,16 @@ class EvaluationLoop:
     def _loaders(self, combined: CombinedLoader) -> Iterator[tuple[int, Iterable[Any]]]:
         """Yield each loader's number and its batches, no more than its limit; loaders combined in parallel are one."""
         if combined.mode != "sequential":
-            yield 0, batches((batch for batch, _, _ in combined), self.source.name)
+            yield 0, self._batches(batch for batch, _, _ in combined)
             return
         for dataloader_idx, (loader, limit) in enumerate(zip(combined.flattened, combined.limits, strict=True)):
             if limit > 0:
-                started = batches(loader, self.source.name)
+                started = self._batches(loader)
                 yield dataloader_idx, started if limit == float("inf") else islice(started, int(limit))
+
+    def _batches(self, loader: Iterable[Any]) -> Iterator[Any]:
+        action = f"[_EvaluationLoop].{self.source.name.removesuffix('_dataloader')}_next"
+        return self._hooks.profiler.wrap_iterator(action, batches(loader, self.source.name))
 
     def _end_of_loader(self, dataloader_idx: int | None, log: bool) -> dict[str, float]:
         if not log:
@@ -194,7 +199,8 @@ class EvaluationLoop:
     def _enter_evaluation_mode(self) -> None:
         module = self._module
         self._modes = [(submodule, submodule.training) for submodule in module.modules()]
-        getattr(module, f"on_{self.stage}_model_eval")()
+        hook = f"on_{self.stage}_model_eval"
+        self._hooks.of_module(hook, getattr(module, hook))()
 
     def _leave_evaluation_mode(self) -> None:
         """Give every submodule the mode that it had, frozen ones in evaluation mode included."""

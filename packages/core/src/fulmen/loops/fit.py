@@ -114,6 +114,7 @@ class FitLoop:
         self._warned_of_none = False
         self._ran_dry = False
         self._started_s = self._last_validation_s = time.monotonic()
+        self._step_scheduler = hooks.of_module("lr_scheduler_step", module.lr_scheduler_step)
 
     # ------------------------------------------------------------------------------------------- set-up
 
@@ -205,7 +206,7 @@ class FitLoop:
             assert self._loader_wait is not None
             iterator = self._loader_wait.watch(self._iterator_of_epoch())
             self._resuming_inside_epoch = False
-            self._run_epoch(iterator)
+            self._hooks.profiler.wrap("run_training_epoch", self._run_epoch)(iterator)
             del iterator  # ends the loader's workers
             if progress.batch_in_epoch == 0 and not self._ended_early:
                 self._ran_dry = True
@@ -249,7 +250,7 @@ class FitLoop:
         start_scope, end_scope = results.scope_of("on_train_batch_start"), results.scope_of("on_train_batch_end")
         transfer_scope = results.scope_of("on_before_batch_transfer")
         prepare, optimization = self._prepare, self._optimization
-        run_batch = optimization.choose()
+        run_batch = self._hooks.profiler.wrap("run_training_batch", optimization.choose())
         log_every = logged.every_n_steps if logged.recorder is not None else 0
         logs_always = bool(self._debugging.fast_dev_run)
         steps_schedulers = any(config.interval == "step" for config in self._schedulers)
@@ -388,9 +389,12 @@ class FitLoop:
 
     def _new_iterator(self) -> Iterator[Any]:
         self.epoch_random_state = get_random_state()
-        if isinstance(self.loader, CombinedLoader):
-            return batches((batch for batch, _, _ in self.loader), self._source.name)
-        return batches(self.loader, self._source.name)
+        loader = self.loader
+        if isinstance(loader, CombinedLoader):
+            loader = (batch for batch, _, _ in loader)
+        return self._hooks.profiler.wrap_iterator(
+            "[_TrainingEpochLoop].train_dataloader_next", batches(loader, self._source.name)
+        )
 
     def _iterator_of_epoch(self) -> Iterator[tuple[Any, bool]]:
         """Return the epoch's batches, each with whether it is the last; a resumed epoch goes on at its position."""
@@ -479,7 +483,7 @@ class FitLoop:
         self._progress.validated_at_batch = self._progress.batches
         self._logged.collect(self._results, on_step=True)
         if frees_gradients:
-            self._module.on_validation_model_zero_grad()
+            self._hooks.of_module("on_validation_model_zero_grad", self._module.on_validation_model_zero_grad)()
         self._state.stage = RunningStage.VALIDATING
         self.run_validation(validation)
         self._state.stage = RunningStage.TRAINING
@@ -528,4 +532,4 @@ class FitLoop:
                     )
                     continue
             self._results.scope = self._results.scope_of("lr_scheduler_step")
-            self._module.lr_scheduler_step(config.scheduler, value)
+            self._step_scheduler(config.scheduler, value)

@@ -8,6 +8,7 @@ the closure that the optimizer is given.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import methodcaller
 from typing import Any
 
 import torch
@@ -78,6 +79,10 @@ class Optimization:
         self._training_step = taking(step if step is not None else module.training_step, 2)
         if precision.needs_context:
             self._training_step = _inside(precision, self._training_step)
+        self._training_step = hooks.of_strategy(self._step_name, self._training_step)
+        self._zero_grad = hooks.of_module("optimizer_zero_grad", self._zero_gradients)
+        self._backward = hooks.of_strategy("backward", self._run_backward)
+        self._clip = hooks.of_module("configure_gradient_clipping", module.configure_gradient_clipping)
         self._step_scope = results.scope_of("training_step")
         self._zero_grad_hooks = self._scoped("on_before_zero_grad")
         self._before_backward_hooks = self._scoped("on_before_backward")
@@ -94,6 +99,11 @@ class Optimization:
         self._clips = clipping.value is not None or own("configure_gradient_clipping")
         self._scales = precision.scaler is not None
         self._prepares_step = bool(self._before_step_hooks) or self._clips or self._scales
+        self._step = hooks.of_module("optimizer_step", self._scaled_step if self._scales else methodcaller("step"))
+        self._step_of_module = hooks.of_module("optimizer_step", module.optimizer_step)
+        self._step_with_closure = hooks.of_module("optimizer_step", _step_with_closure)
+        self._backward_by_hand = hooks.of_strategy("backward", module.backward)
+        self._step_by_hand = hooks.profiler.wrap("optimizer_step", self._run_step_by_hand)
         self._toggled: dict[int, bool] = {}
 
     def choose(self) -> Callable[[Any, int, bool], Any]:
@@ -131,12 +141,12 @@ class Optimization:
                 self._weights.finish(optimizer, self.accumulate)
             if self._prepares_step:
                 self._before_step(optimizer)
-            if self._scales:
-                self._precision.step(optimizer, self.updates_scale)
-            else:
-                optimizer.step()
+            self._step(optimizer)
             self._progress.global_step += self._counts
         return output
+
+    def _scaled_step(self, optimizer: Optimizer) -> None:
+        self._precision.step(optimizer, self.updates_scale)
 
     def run_with_closure(self, batch: Any, batch_idx: int, stepping: bool) -> Any:
         """Run one batch inside the optimizer's closure, through the ``optimizer_step`` hook."""
@@ -162,9 +172,9 @@ class Optimization:
         closure_with_hooks = self._then_before_step(closure, optimizer)
         if self._own_optimizer_step:
             wrapper = self._wrappers[0]
-            module.optimizer_step(self._progress.epoch, batch_idx, wrapper, closure_with_hooks)
+            self._step_of_module(self._progress.epoch, batch_idx, wrapper, closure_with_hooks)
         else:
-            optimizer.step(closure_with_hooks)  # type: ignore[arg-type]
+            self._step_with_closure(optimizer, closure_with_hooks)
         self._progress.global_step += self._counts
         if not outputs:
             raise MisconfigurationException(
@@ -209,7 +219,7 @@ class Optimization:
             require_scalar_loss(loss, self._step_name)
         return loss  # type: ignore[no-any-return]
 
-    def _zero_grad(self, batch_idx: int, optimizer: Optimizer) -> None:
+    def _zero_gradients(self, batch_idx: int, optimizer: Optimizer) -> None:
         weights = self._weights
         if weights.total is not None or weights.has_unweighted:
             weights.start()
@@ -224,7 +234,7 @@ class Optimization:
         else:
             optimizer.zero_grad()
 
-    def _backward(self, loss: Tensor) -> None:
+    def _run_backward(self, loss: Tensor) -> None:
         if self._weights.of_batch is not None:
             loss = self._weights.weigh(loss)
         elif self.accumulate > 1:
@@ -250,7 +260,7 @@ class Optimization:
         if self._clips:
             self._results.scope = self._results.scope_of("configure_gradient_clipping")
             algorithm = self._clipping.algorithm if self._clipping.value is not None else None
-            self._module.configure_gradient_clipping(optimizer, self._clipping.value, algorithm)
+            self._clip(optimizer, self._clipping.value, algorithm)
 
     def _then_before_step(
         self, closure: Callable[[], Tensor | None], optimizer: Optimizer
@@ -295,21 +305,20 @@ class Optimization:
         if self._before_backward_hooks:
             self._call(self._before_backward_hooks, loss)
         loss = self._precision.scale(loss)
-        self._module.backward(loss, *args, **kwargs)
+        self._backward_by_hand(loss, *args, **kwargs)
         if self._after_backward_hooks:
             self._call(self._after_backward_hooks)
         self._results.scope = scope
 
     def _attach_wrappers(self) -> None:
-        wrappers = [LightningOptimizer(optimizer, self._step_by_hand) for optimizer in self._optimizers]
+        step = self._step_in_hook if self._module.automatic_optimization else self._step_by_hand
+        wrappers = [LightningOptimizer(optimizer, step) for optimizer in self._optimizers]
         for wrapper in wrappers:
             wrapper._toggle, wrapper._untoggle = self.toggle, self.untoggle
         self._wrappers = self._module.__dict__["_optimizer_wrappers"] = wrappers
 
-    def _step_by_hand(self, optimizer: Optimizer, closure: Callable[[], Any] | None) -> Any:
-        """Do what a wrapper's ``step`` does: in manual optimization with the hooks and the count of steps."""
-        if self._module.automatic_optimization:
-            return self._step_in_hook(optimizer, closure)
+    def _run_step_by_hand(self, optimizer: Optimizer, closure: Callable[[], Any] | None) -> Any:
+        """Do what a wrapper's ``step`` does in manual optimization: with the hooks and the count of steps."""
         scope = self._results.scope
         if closure is not None and not isinstance(optimizer, LBFGS):
             with torch.enable_grad():
@@ -366,6 +375,10 @@ def clip_gradients(optimizer: Optimizer, value: float | None, algorithm: str | N
         clip_grad_norm_(parameters, value)
     else:
         raise MisconfigurationException(f"`gradient_clip_algorithm` must be 'norm' or 'value', but is {algorithm!r}")
+
+
+def _step_with_closure(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
+    return optimizer.step(closure)
 
 
 def _inside(precision: Precision, step: Callable[..., Any]) -> Callable[..., Any]:

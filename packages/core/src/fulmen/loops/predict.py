@@ -97,14 +97,15 @@ class PredictionLoop:
         results = Results(training=False)
         results.scope = results.scope_of("predict_step")  # in which nothing can be logged, which its name says
         module.__dict__["_results"] = results
-        step = evaluation_step(module.predict_step, "predict_step", several)
+        step = hooks.of_strategy("predict_step", evaluation_step(module.predict_step, "predict_step", several))
         modes = [(submodule, submodule.training) for submodule in module.modules()]
-        module.on_predict_model_eval()
+        hooks.of_module("on_predict_model_eval", module.on_predict_model_eval)()
         self.epoch_batch_indices = [[] for _ in combined.flattened]
         self._call("on_predict_start")
         self._call("on_predict_epoch_start")
         predictions: list[list[Any]] = [[] for _ in combined.flattened]
-        for batch, batch_idx, dataloader_idx in batches(combined, self.source.name):
+        started = batches(combined, self.source.name)
+        for batch, batch_idx, dataloader_idx in hooks.profiler.wrap_iterator("[_PredictionLoop].predict_next", started):
             self.batch_idx, self.dataloader_idx = batch_idx, dataloader_idx
             if self._noted:
                 self._take_note(dataloader_idx)

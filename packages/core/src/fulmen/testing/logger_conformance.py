@@ -587,12 +587,15 @@ class LoggerConformance(Conformance):
         if not isinstance(logger, LogsCheckpoints):
             pytest.skip(f"{type(logger).__name__} keeps no checkpoints")
         logger.ensure_open()
-        path = tmp_path / "epoch=0-step=10 größe.ckpt"
         settings = {"type": "ModelCheckpoint", "monitor": "val_loss", "mode": "min"}
-        for content, aliases, score in ((b"first", ("latest", "best"), 0.25), (b"second", ("latest",), 0.5)):
+        for name, content, aliases, score in (
+            ("epoch=0-step=10 größe.ckpt", b"first", ("latest", "best"), 0.25),
+            ("last.ckpt", b"second", ("latest",), 0.5),
+        ):
+            path = tmp_path / "held"  # its second name, as core hands it over
             path.write_bytes(content)
-            logger.log_checkpoint(SavedCheckpoint(path, path.name, aliases, 10, score, settings))
-        path.unlink()
+            logger.log_checkpoint(SavedCheckpoint(path, name, aliases, 10, score, settings))
+            path.unlink()
         logger.shut("success")
         first, second = self.read_back(tmp_path, logger).checkpoints
         assert (first.content, second.content) == (b"first", b"second")
