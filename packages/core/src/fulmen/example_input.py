@@ -13,7 +13,7 @@ from fulmen.data.preparation import preparation
 from fulmen.data.transfer import move_data_to_device
 from fulmen.errors import MisconfigurationException
 from fulmen.module import LightningModule
-from fulmen.results import Results
+from fulmen.results import NoResults
 from fulmen.seed import isolate_rng
 
 
@@ -81,9 +81,7 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def _dropping_logs(module: LightningModule) -> Iterator[None]:
     before = module.__dict__.get("_results")
-    dropped = Results(training=True)
-    dropped.scope = dropped.scope_of("training_step")
-    module.__dict__["_results"] = dropped
+    module.__dict__["_results"] = NoResults(training=True, advises=False)
     try:
         yield
     finally:

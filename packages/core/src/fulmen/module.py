@@ -6,10 +6,15 @@ each with its meaning.
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -17,10 +22,10 @@ from typing_extensions import Self
 
 from fulmen.advice import advise
 from fulmen.class_only import class_only
-from fulmen.data.transfer import move_data_to_device
+from fulmen.data.transfer import move_data_to_device, rebuilt
 from fulmen.errors import MisconfigurationException
 from fulmen.hyperparameters import HyperparametersMixin
-from fulmen.rank import is_global_zero
+from fulmen.rank import is_global_zero, rank_zero_deprecation
 
 if TYPE_CHECKING:
     from fulmen.logger import Logger, Recorder
@@ -49,6 +54,11 @@ class LightningModule(HyperparametersMixin, nn.Module):
     _results: Results | None = None
     _optimizer_wrappers: Sequence[Any] = ()
 
+    #: the mesh of devices over which a distributed strategy lays the weights; there is none on a single device
+    device_mesh: Any = None
+    #: what runs a module without a trainer, in Lightning; there is no such thing here
+    fabric: Any = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
 
@@ -66,23 +76,43 @@ class LightningModule(HyperparametersMixin, nn.Module):
             RuntimeError: no trainer does.
         """
         if self._trainer is None:
+            if _is_asked_by_torchscript():
+                return None  # type: ignore[return-value]
             raise RuntimeError(f"`{type(self).__name__}` is not attached to a Trainer; pass it to `Trainer.fit` first")
         return self._trainer
 
+    @trainer.setter
+    def trainer(self, trainer: Trainer | None) -> None:
+        for module in self.modules():
+            if isinstance(module, LightningModule):
+                module.__dict__["_trainer"] = trainer
+
     @property
     def device(self) -> torch.device:
-        """The device of the first parameter or buffer; the CPU where there are none."""
-        for tensor in (*self.parameters(), *self.buffers()):
+        """The device of the first parameter or buffer; without any, where the module was moved to."""
+        for tensor in itertools.chain(self.parameters(), self.buffers()):
             return tensor.device
-        return torch.device("cpu")
+        return self._stand_in.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the first floating-point parameter or buffer."""
-        for tensor in (*self.parameters(), *self.buffers()):
+        """The dtype of the first floating-point parameter or buffer; without any, what the module was converted to."""
+        for tensor in itertools.chain(self.parameters(), self.buffers()):
             if tensor.is_floating_point():
                 return tensor.dtype
-        return torch.get_default_dtype()
+        return self._stand_in.dtype
+
+    @property
+    def _stand_in(self) -> Tensor:
+        """An empty tensor that goes wherever a module without tensors is moved."""
+        stand_in: Tensor | None = self.__dict__.get("_stand_in_tensor")
+        return torch.empty(0) if stand_in is None else stand_in
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        if next(itertools.chain(self.parameters(), self.buffers()), None) is None:
+            self.__dict__["_stand_in_tensor"] = fn(self._stand_in)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @property
     def current_epoch(self) -> int:
@@ -164,13 +194,20 @@ class LightningModule(HyperparametersMixin, nn.Module):
         """
         results = self._results
         if results is None:
-            _warn_no_trainer(name)
-            return
+            results = self._results_of_root()
+            if results is None:
+                _warn_no_trainer(name)
+                return
         arguments = (prog_bar, logger, on_step, on_epoch, reduce_fx, add_dataloader_idx, sync_dist)
         slot = results.scope.slots.get(name)
         if slot is None or slot.arguments != arguments:
             slot = results.declare(name, value, arguments)
         slot.add(value, batch_size)
+
+    def _results_of_root(self) -> Results | None:
+        """Return where a module inside another one logs."""
+        root = self._trainer._module if self._trainer is not None else None
+        return root._results if root is not None and root is not self else None
 
     def log_dict(
         self,
@@ -390,7 +427,14 @@ class LightningModule(HyperparametersMixin, nn.Module):
         return []
 
     def configure_model(self) -> None:
-        """Make layers that are too large to make in ``__init__``."""
+        """Make layers that are too large to make in ``__init__``: they are made on the device, in the right precision.
+
+        It runs before every ``fit``, ``validate``, ``test`` and ``predict``, and in ``load_from_checkpoint``; so it
+        must leave layers that are there: ``if self.net is not None: return``.
+        """
+
+    def configure_sharded_model(self) -> None:
+        """Make layers, in programs of Lightning 1; deprecated: use :meth:`configure_model`."""
 
     def prepare_data(self) -> None:
         """Download or write data; runs in one process, so assign nothing to ``self`` here."""
@@ -434,14 +478,18 @@ class LightningModule(HyperparametersMixin, nn.Module):
     # -------------------------------------------------------------------------------------- optimization
 
     def optimizers(self, use_pl_optimizer: bool = True) -> Any:
-        """Return the optimizer, or a list where there are several, for manual optimization.
+        """Return the optimizer, or a list where there are several.
 
         Args:
-            use_pl_optimizer: give the trainer's wrappers, whose ``step`` counts and calls the hooks; ``False`` gives
-                the bare optimizers.
+            use_pl_optimizer: give the trainer's wrappers, whose ``step`` counts and calls the hooks in manual
+                optimization; ``False`` gives the bare optimizers.
+
+        Raises:
+            RuntimeError: no trainer runs this module.
         """
-        wrappers = self._optimizer_wrappers if use_pl_optimizer else self.trainer.optimizers
-        return wrappers[0] if len(wrappers) == 1 else list(wrappers)
+        bare = self.trainer.optimizers
+        optimizers = (self._optimizer_wrappers if use_pl_optimizer else ()) or bare
+        return optimizers[0] if len(optimizers) == 1 else list(optimizers)
 
     def lr_schedulers(self) -> Any:
         """Return the scheduler, a list where there are several, or ``None``."""
@@ -500,8 +548,40 @@ class LightningModule(HyperparametersMixin, nn.Module):
         self.trainer.toggle_optimizer(getattr(optimizer, "optimizer", optimizer))
 
     def untoggle_optimizer(self, optimizer: Any) -> None:
-        """Undo :meth:`toggle_optimizer`."""
+        """Let the parameters of all other optimizers require gradients again, those that did before."""
         self.trainer.untoggle_optimizer(getattr(optimizer, "optimizer", optimizer))
+
+    @contextmanager
+    def toggled_optimizer(self, optimizer: Any) -> Iterator[None]:
+        """Let only this optimizer's parameters require gradients inside the block."""
+        self.toggle_optimizer(optimizer)
+        try:
+            yield
+        finally:
+            self.untoggle_optimizer(optimizer)
+
+    def all_gather(self, data: Any, group: Any = None, sync_grads: bool = False) -> Any:
+        """Gather tensors of all processes; all of them must call it.
+
+        Args:
+            data: a tensor, a number, an array, or lists, tuples, mappings and dataclass objects that hold some.
+            group: the processes that take part; all by default.
+            sync_grads: let gradients flow back to the process that each tensor came from.
+
+        Returns:
+            ``data`` with each tensor, number and array as a tensor on this module's device, with the processes as
+            first dimension, shape ``(world_size, ...)``; without that dimension where there is one process only.
+        """
+        if isinstance(data, Tensor):
+            tensor = data.to(self.device)
+        elif isinstance(data, (bool, int, float)):
+            dtype = torch.uint8 if isinstance(data, bool) else torch.int if isinstance(data, int) else torch.float
+            tensor = torch.tensor(data, dtype=dtype, device=self.device)
+        elif isinstance(data, np.ndarray):
+            tensor = torch.from_numpy(data).to(self.device)
+        else:
+            return rebuilt(data, lambda item: self.all_gather(item, group, sync_grads))
+        return self.trainer.strategy.all_gather(tensor, group=group, sync_grads=sync_grads)
 
     # --------------------------------------------------------------------------------------------- hooks
 
@@ -675,6 +755,139 @@ class LightningModule(HyperparametersMixin, nn.Module):
         for parameter in self.parameters():
             parameter.requires_grad = True
         return self.train()
+
+    # ----------------------------------------------------------------------------------------------- export
+
+    def to_onnx(
+        self,
+        file_path: str | os.PathLike[str] | IO[bytes] | None = None,
+        input_sample: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Export ``forward`` to ONNX, in evaluation mode.
+
+        Args:
+            file_path: where to write it: a path or a file open for writing; ``None`` to write nothing.
+            input_sample: an argument of ``forward``, a tuple of them, or a dict of keyword arguments; by default
+                ``example_input_array``.
+            kwargs: arguments of ``torch.onnx.export``.
+
+        Returns:
+            The ``torch.onnx.ONNXProgram``; ``None`` with ``dynamo=False``.
+
+        Raises:
+            MissingPackageError: onnx or onnxscript is not installed.
+            MisconfigurationException: there is no input.
+        """
+        from fulmen.export import to_onnx
+
+        return to_onnx(self, file_path, input_sample, **kwargs)
+
+    def to_exported_program(
+        self,
+        file_path: str | os.PathLike[str] | IO[bytes] | None = None,
+        input_sample: Any = None,
+        **kwargs: Any,
+    ) -> torch.export.ExportedProgram:
+        """Export ``forward`` with ``torch.export``, in evaluation mode.
+
+        Args:
+            file_path: where to write it, ``.pt2`` by custom: a path, a URL that fsspec knows, or a file open for
+                writing; ``None`` to write nothing. ``torch.export.load`` reads it.
+            input_sample: an argument of ``forward``, a tuple of them, or a dict of keyword arguments; by default
+                ``example_input_array``.
+            kwargs: arguments of ``torch.export.export``, such as ``dynamic_shapes``.
+
+        Raises:
+            MisconfigurationException: there is no input.
+        """
+        from fulmen.export import to_exported_program
+
+        program: torch.export.ExportedProgram = to_exported_program(self, file_path, input_sample, **kwargs)
+        return program
+
+    def to_torchscript(
+        self,
+        file_path: str | os.PathLike[str] | IO[bytes] | None = None,
+        method: str | None = "script",
+        example_inputs: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Turn ``forward`` into TorchScript, in evaluation mode. Deprecated by torch: :meth:`to_exported_program`.
+
+        Args:
+            file_path: where to write it: a path, a URL that fsspec knows, or a file open for writing.
+            method: ``"script"`` compiles the code, ``"trace"`` records one call.
+            example_inputs: what to trace with: an argument of ``forward``, a tuple of them, or a dict of keyword
+                arguments; by default ``example_input_array``.
+            kwargs: arguments of ``torch.jit.script`` or ``torch.jit.trace``.
+
+        Returns:
+            The ``torch.jit.ScriptModule``.
+
+        Raises:
+            MisconfigurationException: ``method`` is another word, or there is no input to trace with.
+        """
+        rank_zero_deprecation(
+            "`to_torchscript`: torch has deprecated TorchScript; use `to_exported_program`, which `torch.export.load` "
+            "reads",
+            stacklevel=2,
+        )
+        from fulmen.export import to_torchscript
+
+        return to_torchscript(self, file_path, method, example_inputs, **kwargs)
+
+    def to_tensorrt(
+        self,
+        file_path: str | os.PathLike[str] | IO[bytes] | None = None,
+        input_sample: Any = None,
+        ir: str = "default",
+        output_format: str = "exported_program",
+        retrace: bool = False,
+        default_device: str | torch.device = "cuda",
+        **compile_kwargs: Any,
+    ) -> Any:
+        """Compile ``forward`` with TensorRT, in evaluation mode, on a CUDA device.
+
+        Args:
+            file_path: where to write it; ``None`` to write nothing.
+            input_sample: an argument of ``forward``, a tuple of them, or a dict of keyword arguments; by default
+                ``example_input_array``.
+            ir: how torch_tensorrt gets at the computation: ``"default"``, ``"dynamo"`` or ``"ts"``.
+            output_format: what is written: ``"exported_program"``, or ``"torchscript"``, which ``ir="ts"`` needs.
+            retrace: export the compiled module anew as it is written.
+            default_device: where a module that is on no CUDA device goes for the time of it.
+            compile_kwargs: arguments of ``torch_tensorrt.compile``.
+
+        Returns:
+            What ``torch_tensorrt.compile`` returns.
+
+        Raises:
+            MissingPackageError: torch_tensorrt is not installed.
+            MisconfigurationException: there is no CUDA device or no input, or the formats do not go together.
+        """
+        from fulmen.export import to_tensorrt
+
+        return to_tensorrt(self, file_path, input_sample, ir, output_format, retrace, default_device, **compile_kwargs)
+
+
+def _is_asked_by_torchscript() -> bool:
+    """Whether TorchScript, which looks at each attribute of a module and stops at an error, asks for a property."""
+    name: str = sys._getframe(2).f_globals.get("__name__", "")
+    return name.startswith(("torch.jit.", "torch._jit_internal"))
+
+
+_PROPERTIES = [name for name, _ in inspect.getmembers(LightningModule, lambda member: isinstance(member, property))]
+#: what TorchScript must not compile: our properties, and attributes that it could give no type
+LightningModule.__jit_unused_properties__ = _PROPERTIES  # type: ignore[attr-defined]
+LightningModule.__jit_ignored_attributes__ = [  # type: ignore[attr-defined]
+    *_PROPERTIES,
+    *LightningModule.__annotations__,
+    *HyperparametersMixin.__annotations__,
+    "_hparams",
+    "_hparams_initial",
+    "_stand_in_tensor",
+]
 
 
 def _warn_no_trainer(name: str) -> None:

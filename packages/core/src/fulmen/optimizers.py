@@ -222,7 +222,7 @@ def _bad_form(value: Any) -> MisconfigurationException:
 class LightningOptimizer:
     """An optimizer as manual optimization gets it: ``step`` counts, calls the hooks and obeys the precision.
 
-    Everything else is the optimizer's own.
+    Everything else is the optimizer's own, its class for ``isinstance`` too: a scheduler accepts it.
     """
 
     def __init__(self, optimizer: Optimizer, step: Callable[[Optimizer, Callable[[], Any] | None], Any]) -> None:
@@ -230,6 +230,10 @@ class LightningOptimizer:
         self._step = step
         self._toggle: Callable[[Optimizer], None] = lambda _: None
         self._untoggle: Callable[[Optimizer], None] = lambda _: None
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._optimizer)
 
     @property
     def optimizer(self) -> Optimizer:

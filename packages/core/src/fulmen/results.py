@@ -515,12 +515,12 @@ class Results:
 
 
 class NoResults(Results):
-    """What a bare run has in place of results: ``self.log`` does nothing."""
+    """What a bare run has in place of results: ``self.log`` does nothing, which is said once where ``advises``."""
 
-    def __init__(self, *, training: bool) -> None:
+    def __init__(self, *, training: bool, advises: bool = True) -> None:
         super().__init__(training=training)
         self._nowhere = _NoSlot(self, "", (False, None, None, None, "mean", True, False), "mean", False, False, None)
-        self._is_said = False
+        self._is_said = not advises
 
     def declare(self, name: str, value: Any, arguments: tuple[Any, ...]) -> Slot:
         """Return a slot that takes everything and keeps nothing."""

@@ -13,7 +13,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from fulmen.datamodule import LightningDataModule
 from fulmen.errors import MisconfigurationException, nearest
 from fulmen.graph import Graph
 from fulmen.hardware.accelerators import Accelerator
+from fulmen.hardware.empty_init import EmptyInit
 from fulmen.hardware.precision import Precision
 from fulmen.hardware.strategies.single_device import SingleDeviceStrategy
 from fulmen.hooks import HookTable, check_hook_names, is_overridden, taking
@@ -57,7 +58,7 @@ from fulmen.optimizers import SchedulerConfig, is_named, named_optimizers, parse
 from fulmen.options import Clipping, Debugging, Limits, Schedule, from_environment
 from fulmen.profilers.profiler import NoProfiler, Profiler, action_of, make_profiler
 from fulmen.progress import Progress
-from fulmen.rank import rank_zero_info, rank_zero_warn
+from fulmen.rank import rank_zero_deprecation, rank_zero_info, rank_zero_warn
 from fulmen.results import Results
 from fulmen.results_table import print_results
 from fulmen.seed import isolate_rng
@@ -388,7 +389,7 @@ class Trainer:
         self.state.should_stop = False
         self._logged.clear()
         self._logged.has_loggers = bool(self._loggers)
-        module.__dict__["_trainer"] = self
+        module.trainer = self
         if self._datamodule is not None:
             self._datamodule.trainer = self
         self._add_callbacks_of(module)
@@ -470,6 +471,7 @@ class Trainer:
         self._optimizers, self._schedulers = parse_optimizers(configured, module.automatic_optimization)
         in_turns = module.automatic_optimization and is_named(configured)
         self._check_optimizers(in_turns)
+        module.__dict__["_optimizer_wrappers"] = ()  # those of an earlier fit
         hooks = self._hooks = HookTable(self, module, self._callbacks, self.profiler)
         results = self._results = self._logged.new_results(training=True)
         results.scope = results.scope_of("on_fit_start")
@@ -575,7 +577,15 @@ class Trainer:
         for callback in self._callbacks:
             self._call(callback, "setup", self, module, fn)
         self._call(module, "setup", fn)
-        self._call(module, "configure_model")
+        if is_overridden("configure_sharded_model", module, LightningModule):
+            rank_zero_deprecation(
+                f"`{type(module).__name__}.configure_sharded_model` still runs, but goes away; name it configure_model"
+            )
+            self._call(module, "configure_sharded_model")
+        if is_overridden("configure_model", module, LightningModule):
+            with self.init_module():
+                self._call(module, "configure_model")
+        module.trainer = self  # also of the modules that these made
         self._accelerator.set_up()
         self._precision.convert_module(module)
         self._strategy.move_module(module)
@@ -977,6 +987,23 @@ class Trainer:
         self._ckpt_path = None if path is None else os.fspath(path)
 
     # ------------------------------------------------------------------------- for modules and callbacks
+
+    @contextmanager
+    def init_module(self, empty_init: bool | None = None) -> Iterator[None]:
+        """Make tensors on this trainer's device and in its precision inside the block.
+
+        A large model is made where it will train, rather than on the CPU in float32 first:
+
+            with trainer.init_module(empty_init=True):
+                model = LargeModel()
+            trainer.fit(model, ckpt_path=path)
+
+        Args:
+            empty_init: leave the weights as their memory is, which saves time where a checkpoint fills them.
+        """
+        weights = EmptyInit() if empty_init else nullcontext()
+        with torch.device(self._strategy.root_device), self._precision.init_context(), weights:
+            yield
 
     def print(self, *args: Any, **kwargs: Any) -> None:
         """Print in the first process only, without breaking the progress bar."""
@@ -1453,6 +1480,11 @@ class Trainer:
     def world_size(self) -> int:
         """Processes that train together."""
         return self._strategy.world_size
+
+    @property
+    def distributed_sampler_kwargs(self) -> dict[str, Any] | None:
+        """What a ``DistributedSampler`` needs to give this process its part of the data; ``None`` where it gets all."""
+        return None
 
     @property
     def num_nodes(self) -> int:

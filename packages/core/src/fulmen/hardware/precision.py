@@ -87,6 +87,10 @@ class Precision:
             return _DefaultDtype(self.weights_dtype)
         return nullcontext()
 
+    def init_context(self) -> AbstractContextManager[Any]:
+        """Return the context in which weights are made in this precision's format."""
+        return nullcontext() if self.weights_dtype is None else _DefaultDtype(self.weights_dtype)
+
     def scale(self, loss: Tensor) -> Tensor:
         """Return the loss to run backward on, scaled where gradients would underflow otherwise."""
         return self.scaler.scale(loss) if self.scaler is not None else loss

@@ -72,7 +72,6 @@ class Optimization:
         self._counts = int(counts)
         #: whether the scale of ``16-mixed`` changes after each step; several optimizers share one change
         self.updates_scale = True
-        self._wrappers: list[LightningOptimizer] = []
         self._step_name = getattr(step, "__name__", "training_step")
         self._step_code = code_of(step if step is not None else module.training_step)
         self._weights = WindowWeights(self._step_name)
@@ -105,16 +104,15 @@ class Optimization:
         self._backward_by_hand = hooks.of_strategy("backward", module.backward)
         self._step_by_hand = hooks.profiler.wrap("optimizer_step", self._run_step_by_hand)
         self._toggled: dict[int, bool] = {}
+        self._attach_wrappers()
 
     def choose(self) -> Callable[[Any, int, bool], Any]:
         """Return the function that runs one batch: ``run(batch, batch_idx, stepping) -> outputs``."""
         if not self._module.automatic_optimization:
-            self._attach_wrappers()
             return self.run_manual
         if not self._optimizers:
             return self._run_without_optimizer
         if self._own_optimizer_step or isinstance(self._optimizers[0], LBFGS):
-            self._attach_wrappers()
             return self.run_with_closure
         return self.run_automatic
 
@@ -356,8 +354,10 @@ class Optimization:
                     parameter.requires_grad = self._toggled[id(parameter)] and id(parameter) in mine
 
     def untoggle(self, optimizer: Optimizer) -> None:
-        """Give every parameter back what :meth:`toggle` took."""
+        """Give the parameters of the other optimizers back what :meth:`toggle` took."""
         for other in self._optimizers:
+            if other is optimizer:  # these require what they did, or what the program has set since
+                continue
             for group in other.param_groups:
                 for parameter in group["params"]:
                     parameter.requires_grad = self._toggled.get(id(parameter), parameter.requires_grad)

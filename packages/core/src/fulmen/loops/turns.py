@@ -84,6 +84,8 @@ class Turns:
                     one.name, one.optimizer, one.frequency, optimization, list(others.values()), optimization.choose()
                 )
             )
+        wrappers = [wrapper for turn in self._turns for wrapper in turn.optimization._wrappers]
+        module.__dict__["_optimizer_wrappers"] = wrappers
 
     @property
     def accumulate(self) -> int:
@@ -97,8 +99,6 @@ class Turns:
 
     def choose(self) -> Callable[[Any, int, bool], Any]:
         """Return the function that runs one batch."""
-        wrappers = [wrapper for turn in self._turns for wrapper in turn.optimization._wrappers]
-        self._module.__dict__["_optimizer_wrappers"] = wrappers
         return self.run
 
     def run(self, batch: Any, batch_idx: int, stepping: bool) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fulmen.data.transfer import move_data_to_device
 
@@ -54,3 +54,7 @@ class SingleDeviceStrategy:
     def reduce(self, value: Any, group: Any = None, reduce_op: str = "mean") -> Any:
         """Return the value over all processes, which is this one's."""
         return value
+
+    def all_gather(self, tensor: Tensor, group: Any = None, sync_grads: bool = False) -> Tensor:
+        """Return the tensors of all processes, which are this one's."""
+        return tensor
