@@ -8,29 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from legacy_programs import QUIET, Collects, quietly
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import fulmen as pl
 from fulmen import advice
-from fulmen.errors import MisconfigurationException
 from fulmen.legacy import spelling
-
-QUIET: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-
-
-class Collects(pl.loggers.Logger):
-    def __init__(self) -> None:
-        self.points: list[tuple[int | None, dict[str, float]]] = []
-
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        self.points.append((step, dict(metrics)))
-
-    def log_hyperparams(self, params: Any) -> None:
-        pass
-
-    def of(self, key: str) -> list[float]:
-        return [metrics[key] for _, metrics in self.points if key in metrics]
 
 
 class Oldest(pl.LightningModule):
@@ -81,13 +65,6 @@ class Oldest(pl.LightningModule):
     val_dataloader = test_dataloader = train_dataloader
 
 
-def quietly(call: Any) -> list[str]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        call()
-    return [str(one.message) for one in caught if issubclass(one.category, spelling.OldSpellingWarning)]
-
-
 def mean_loss(model: Oldest) -> float:
     with torch.no_grad():
         losses = [model._loss(batch).item() for batch in model.val_dataloader()]
@@ -96,9 +73,7 @@ def mean_loss(model: Oldest) -> float:
 
 def test_returned_dictionaries_reach_callbacks_bar_and_loggers(tmp_path: Path) -> None:
     logger, model = Collects(), Oldest()
-    trainer = pl.Trainer(
-        **{**QUIET, "logger": logger}, accelerator="cpu", max_epochs=2, log_every_n_steps=1, default_root_dir=tmp_path
-    )
+    trainer = pl.Trainer(**{**QUIET, "logger": logger}, max_epochs=2, log_every_n_steps=1, default_root_dir=tmp_path)
     quietly(lambda: trainer.fit(model))
     expected = mean_loss(model)
     assert trainer.callback_metrics["avg_val_loss"].item() == pytest.approx(expected)
@@ -116,7 +91,7 @@ def test_returned_dictionaries_reach_callbacks_bar_and_loggers(tmp_path: Path) -
 
 
 def test_each_old_spelling_warns_once_with_the_modern_line_and_its_place() -> None:
-    trainer = pl.Trainer(**QUIET, accelerator="cpu", max_epochs=2, enable_checkpointing=False)
+    trainer = pl.Trainer(**QUIET, max_epochs=2)
     messages = quietly(lambda: (trainer.fit(Oldest()), trainer.fit(Oldest())))
     assert sorted(message[:6] for message in messages) == ["FUL102", "FUL102", "FUL102", "FUL104", "FUL104"]
     assert any("`Oldest.validation_epoch_end(outputs)`" in m and "on_validation_epoch_end(self)" in m for m in messages)
@@ -142,62 +117,6 @@ def test_modern_modules_get_no_callback_of_ours() -> None:
         def configure_optimizers(self) -> Any:
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
-    trainer = pl.Trainer(**QUIET, accelerator="cpu", max_epochs=1, enable_checkpointing=False)
+    trainer = pl.Trainer(**QUIET, max_epochs=1)
     trainer.fit(Modern(), Oldest().train_dataloader())
     assert trainer.callbacks == []
-
-
-@pytest.mark.parametrize(
-    ("old", "check"),
-    [
-        ({"gpus": None}, lambda t: t.num_devices == 1),
-        ({"gpus": 0}, lambda t: t.accelerator.kind == "cpu"),
-        ({"max_nb_epochs": 3}, lambda t: t.max_epochs == 3),
-        ({"val_percent_check": 0.5}, lambda t: t.limit_val_batches == 0.5),
-        ({"weights_summary": None}, lambda t: True),
-        ({"progress_bar_refresh_rate": 0}, lambda t: t.progress_bar_callback is None),
-        ({"row_log_interval": 7}, lambda t: t.log_every_n_steps == 7),
-        ({"amp_backend": "native"}, lambda t: True),
-        ({"auto_lr_find": False}, lambda t: True),
-    ],
-)
-def test_old_arguments_mean_what_they_meant(old: dict[str, Any], check: Any) -> None:
-    made: list[pl.Trainer] = []
-    options = {"logger": False, "enable_checkpointing": False, "enable_model_summary": False}
-    if "weights_summary" in old:
-        del options["enable_model_summary"]
-    messages = quietly(lambda: made.append(pl.Trainer(**options, **old)))
-    assert check(made[0])
-    assert len(messages) == 1
-    assert next(iter(old)) in messages[0]
-
-
-def test_an_absent_gpu_is_a_clear_error() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU here, so asking for one is no error")
-    for gpus in (1, [0], "-1"):
-        with pytest.raises(MisconfigurationException, match="this machine has no such device"):
-            quietly(lambda gpus=gpus: pl.Trainer(gpus=gpus))
-
-
-def test_an_old_argument_without_its_feature_is_said() -> None:
-    with pytest.raises(MisconfigurationException, match=r"`Trainer\(auto_lr_find=True\)` is an old argument"):
-        pl.Trainer(auto_lr_find=True)
-
-
-def test_resume_from_checkpoint_resumes(tmp_path: Path) -> None:
-    path = tmp_path / "a.ckpt"
-    first = pl.Trainer(**QUIET, accelerator="cpu", max_epochs=1, enable_checkpointing=False)
-    quietly(lambda: first.fit(Oldest()))
-    first.save_checkpoint(path)
-    made: list[pl.Trainer] = []
-    messages = quietly(
-        lambda: made.append(
-            pl.Trainer(**QUIET, max_epochs=3, enable_checkpointing=False, resume_from_checkpoint=str(path))
-        )
-    )
-    assert "trainer.fit(model, ckpt_path=" in messages[0]
-    model = Oldest()
-    quietly(lambda: made[0].fit(model))
-    assert (made[0].current_epoch, made[0].global_step) == (3, 18)
-    assert model.train_sizes == [6, 6]

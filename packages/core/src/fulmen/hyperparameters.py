@@ -123,6 +123,14 @@ class HyperparametersMixin:
             self.__dict__["_hparams"] = hparams
         return hparams
 
+    @hparams.setter
+    def hparams(self, hparams: Any) -> None:
+        """Keep hyper-parameters as programs of the field once did, by assigning them; see ``save_hyperparameters``."""
+        from fulmen.legacy.spelling import say_old
+
+        say_old("FUL107", "`self.hparams = hparams`", "`self.save_hyperparameters(hparams)`")
+        self.save_hyperparameters(hparams, frame=inspect.currentframe())
+
     @property
     def hparams_initial(self) -> AttributeDict:
         """The hyper-parameters as they were saved, whatever was changed since; a copy."""

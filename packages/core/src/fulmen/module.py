@@ -510,9 +510,14 @@ class LightningModule(HyperparametersMixin, nn.Module):
         batch_idx: int,
         optimizer: Any,
         optimizer_closure: Callable[[], Any] | None = None,
+        *old: Any,
+        **flags: Any,
     ) -> None:
-        """Step the optimizer; ``optimizer_closure`` runs ``training_step``, zeroes gradients and runs backward."""
-        optimizer.step(closure=optimizer_closure)
+        """Step the optimizer; ``optimizer_closure`` runs ``training_step``, zeroes gradients and runs backward.
+
+        Programs of earlier versions pass the optimizer's number before the closure, and flags after it.
+        """
+        optimizer.step(closure=old[0] if old else optimizer_closure)
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
         """Clear the gradients."""

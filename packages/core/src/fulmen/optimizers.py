@@ -29,6 +29,7 @@ class SchedulerConfig:
 
 _CONFIG_KEYS = tuple(field.name for field in fields(SchedulerConfig))
 _OPTIMIZER_KEYS = ("optimizer", "lr_scheduler", "monitor", "frequency")
+_NAMED_KEYS = (*_OPTIMIZER_KEYS, "due", "step")
 
 _ACCEPTED = (
     "an optimizer, a list of them, (optimizers, schedulers), a dict with 'optimizer' and 'lr_scheduler', a list of "
@@ -43,6 +44,8 @@ class NamedOptimizer:
     name: str
     optimizer: Optimizer
     frequency: int = 1  #: steps in every n-th optimization step
+    #: whether it takes part in the optimizer step of this number, 1 being the first; in place of a frequency
+    due: Callable[[int], bool] | None = None
     step: Any = None  #: its step function or that method's name; ``None`` for ``training_step_NAME``
 
 
@@ -65,7 +68,9 @@ def parse_optimizers(returned: Any, automatic: bool) -> tuple[list[Optimizer], l
     elif is_named(returned):
         optimizers = []
         for item in returned.values():
-            own, theirs = _of_dict(item, (*_OPTIMIZER_KEYS, "step")) if isinstance(item, Mapping) else ([item], [])
+            own, theirs = (
+                _of_dict(item, (*_OPTIMIZER_KEYS, "due", "step")) if isinstance(item, Mapping) else ([item], [])
+            )
             optimizers += own
             schedulers += theirs
     elif isinstance(returned, Mapping):
@@ -124,7 +129,7 @@ def named_optimizers(returned: Mapping[str, Any]) -> list[NamedOptimizer]:
                 f"the `frequency` of the optimizer {name!r} must be a whole number >= 1, but is {frequency!r}; 5 steps "
                 "it in every fifth step"
             )
-        named.append(NamedOptimizer(name, settings["optimizer"], frequency, settings.get("step")))
+        named.append(NamedOptimizer(name, settings["optimizer"], frequency, settings.get("due"), settings.get("step")))
     return named
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ from fulmen.data.combined import is_collection
 from fulmen.data.loaders import LoaderSource
 from fulmen.data.preparation import Prepare, preparation
 from fulmen.datamodule import LightningDataModule
-from fulmen.errors import MisconfigurationException, nearest
+from fulmen.errors import MisconfigurationException
 from fulmen.graph import Graph
 from fulmen.hardware.accelerators import Accelerator
 from fulmen.hardware.empty_init import EmptyInit
@@ -177,22 +177,12 @@ class Trainer:
         default_root_dir: str | os.PathLike[str] | None = None,
         enable_autolog_hparams: bool = True,
         finish_timeout: float = 30.0,
-        **unknown: Any,
+        **old: Any,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
-        self._resume_from: Any = None
-        if unknown:
-            from fulmen.legacy import seam
+        given = {name: value for name, value in locals().items() if name not in ("self", "old")}
+        from fulmen.legacy import seam  # programs of earlier versions; imported here to keep `import fulmen` short
 
-            modern, unknown = seam.modern_arguments(unknown)
-            self._resume_from = modern.pop("resume_from", None)
-            given["callbacks"] = [*_as_list(callbacks), *modern.pop("further_callbacks", ())] or None
-            given.update(modern)
-        if unknown:
-            name = next(iter(unknown))
-            raise MisconfigurationException(
-                f"`Trainer` has no argument `{name}` (it was given {unknown[name]!r}){nearest(name, given)}"
-            )
+        given, self._carried = seam.modern_arguments(given, old)
         parameters = inspect.signature(Trainer.__init__).parameters
         option = {name: from_environment(name, value, parameters[name].default) for name, value in given.items()}
         self._debugging = Debugging.of(
@@ -252,6 +242,8 @@ class Trainer:
         self._evaluation: EvaluationLoop | None = None
         self._prediction: PredictionLoop | None = None
         self._ckpt_path: str | None = None
+        self._adapted = seam.Adapted()
+        seam.tell_of_init(self, self._callbacks)
 
     # -------------------------------------------------------------------------------------- entry points
 
@@ -263,6 +255,7 @@ class Trainer:
         datamodule: LightningDataModule | None = None,
         ckpt_path: str | os.PathLike[str] | None = None,
         weights_only: bool | None = None,
+        **old: Any,
     ) -> None:
         """Train a module.
 
@@ -279,10 +272,12 @@ class Trainer:
             MisconfigurationException: the module or data lack something; said before training starts.
             CheckpointError: the checkpoint cannot be read.
         """
+        if old:
+            train_dataloaders = _loaders_of("fit", train_dataloaders, old, "train_dataloader", "train_dataloaders")
         train_dataloaders, datamodule = _split_datamodule(train_dataloaders, datamodule, val_dataloaders)
         with self._entry(TrainerFn.FITTING, model, datamodule):
             self._check_can_fit(train_dataloaders)
-            path = self._resume_from if ckpt_path is None else ckpt_path
+            path = self._carried.resume_from if ckpt_path is None else ckpt_path
             if path is None:
                 path = next((one.resume_path for one in self.checkpoint_callbacks if one.resume_path), None)
                 if path is not None:
@@ -297,6 +292,7 @@ class Trainer:
         verbose: bool = True,
         datamodule: LightningDataModule | None = None,
         weights_only: bool | None = None,
+        **old: Any,
     ) -> list[dict[str, float]]:
         """Run one pass over the validation loaders.
 
@@ -311,6 +307,8 @@ class Trainer:
         Returns:
             For each loader, the logged values over the epoch.
         """
+        if old:
+            dataloaders = _loaders_of("validate", dataloaders, old, "val_dataloaders", "dataloaders")
         return self._evaluate(TrainerFn.VALIDATING, model, dataloaders, ckpt_path, verbose, datamodule, weights_only)
 
     def test(
@@ -321,8 +319,11 @@ class Trainer:
         verbose: bool = True,
         datamodule: LightningDataModule | None = None,
         weights_only: bool | None = None,
+        **old: Any,
     ) -> list[dict[str, float]]:
         """Run one pass over the test loaders; arguments and result are those of :meth:`validate`."""
+        if old:
+            dataloaders = _loaders_of("test", dataloaders, old, "test_dataloaders", "dataloaders")
         return self._evaluate(TrainerFn.TESTING, model, dataloaders, ckpt_path, verbose, datamodule, weights_only)
 
     def predict(
@@ -416,6 +417,7 @@ class Trainer:
             self.state.stage = None
             self.state.inside_batches = False
             self._checkpoint_io.teardown()
+            self._adapted.undo()
             self._logged.active = None
             module.__dict__["_results"] = None
             torch.set_grad_enabled(True)
@@ -503,6 +505,7 @@ class Trainer:
             state=self.state,
         )
         loop.run_validation = self._run_validation
+        loop.loader_mode = self._carried.loader_mode
         if checkpoint is not None:
             restore_training(self._parts(), checkpoint, path)
         torch.set_grad_enabled(True)
@@ -736,10 +739,11 @@ class Trainer:
         """Take the module's own callbacks; one of a type that is there already takes its place."""
         from fulmen.legacy import seam
 
-        own = [*_as_list(module.configure_callbacks()), *seam.callbacks_for(module)]
+        own = _as_list(module.configure_callbacks())
         types = {seam.OldHooks, *(type(callback) for callback in own)}
         kept = [callback for callback in self._callbacks if type(callback) not in types]
-        self._callbacks = sorted([*kept, *own], key=lambda callback: callback.run_order)
+        self._adapted, of_old = seam.adapt(self, self._carried, module, [*kept, *own], self._datamodule)
+        self._callbacks = sorted([*of_old, *kept, *own], key=lambda callback: callback.run_order)
 
     def _reset_progress(self) -> None:
         """Start the counters anew for another module; the same module goes on where it stands."""
@@ -1334,6 +1338,43 @@ class Trainer:
         """Key -> newest value of what the progress bar shows."""
         return self._logged.progress_bar_metrics
 
+    # ------------------------------------------------------------------------- programs of earlier versions
+
+    @classmethod
+    def add_argparse_args(cls, parent_parser: Any, **kwargs: Any) -> Any:
+        """Add options for the Trainer's arguments to a parser, as programs of earlier versions do."""
+        from fulmen.legacy import seam
+
+        return seam.add_argparse_args(cls, parent_parser, **kwargs)
+
+    @classmethod
+    def from_argparse_args(cls, args: Any, **kwargs: Any) -> Trainer:
+        """Make a Trainer of parsed arguments, as programs of earlier versions do."""
+        from fulmen.legacy import seam
+
+        return seam.from_argparse_args(cls, args, **kwargs)  # type: ignore[no-any-return]
+
+    @classmethod
+    def parse_argparser(cls, arg_parser: Any) -> Any:
+        """Return parsed arguments, as programs of earlier versions do."""
+        from fulmen.legacy import seam
+
+        return seam.parse_argparser(arg_parser)
+
+    @classmethod
+    def default_attributes(cls) -> dict[str, Any]:
+        """Return the arguments with their defaults, as programs of earlier versions do."""
+        from fulmen.legacy import seam
+
+        return seam.default_attributes(cls)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            from fulmen.legacy import seam
+
+            return seam.trainer_attribute(self, name)
+
     # ------------------------------------------------------------------------------------------- parts
 
     @property
@@ -1509,6 +1550,13 @@ def _lacks(module: LightningModule, name: str, arguments: str) -> Misconfigurati
     return MisconfigurationException(
         f"`{type(module).__name__}` defines no `{name}`, which fit needs; define `{name}({arguments})`"
     )
+
+
+def _loaders_of(method: str, loaders: Any, old: dict[str, Any], name: str, modern: str) -> Any:
+    """Return the loaders that an entry point was given under the name of earlier versions."""
+    from fulmen.legacy import seam
+
+    return seam.loaders_of(method, loaders, old, {name: modern})
 
 
 def _as_list(value: Any) -> list[Any]:

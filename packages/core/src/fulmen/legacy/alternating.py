@@ -84,7 +84,7 @@ def _is_index(name: str) -> bool:
 
 
 def _is_in_row(number: int, length: int, first: int, last: int) -> bool:
-    """Whether an optimizer has the optimizer step of this number: they come in rows of ``length`` steps, each its part."""
+    """Return whether the step of this number falls to an optimizer that has a part of each ``length`` steps."""
     return first <= (number - 1) % length + 1 <= last
 
 

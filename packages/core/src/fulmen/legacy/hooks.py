@@ -76,7 +76,7 @@ class OldHooks(Callback):
         self._collects.add(stage)
 
     def outputs(self, stage: str) -> list[Any]:
-        """Return what the steps of the epoch returned; one list for each loader or optimizer where there are several."""
+        """Return what the epoch's steps returned; one list for each loader or optimizer where there are several."""
         of_loaders = self._outputs.get(stage, [])
         return of_loaders[0] if len(of_loaders) == 1 else of_loaders
 
@@ -101,9 +101,9 @@ class OldHooks(Callback):
                 code_of(getattr(module, name)),
             )
         for callback in callbacks:
-            for name in _OLD_HOOKS:
+            for name, (hooks, modern) in _OLD_HOOKS.items():
                 if hasattr(callback, name):
-                    self._add_hook(name, *_OLD_HOOKS[name], callback, _of_callback(getattr(callback, name)))
+                    self._add_hook(name, hooks, modern, callback, _of_callback(getattr(callback, name)))
         for name, (hooks, modern) in {**_OLD_HOOKS, **_OLD_MODULE_HOOKS}.items():
             if hasattr(module, name):
                 self._add_hook(name, hooks, modern, module, _of_module(getattr(module, name)))
@@ -156,7 +156,7 @@ class OldHooks(Callback):
         self._outputs["training"] = []
         self._run("on_train_epoch_start", trainer, pl_module)
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> int | None:
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> Any:
         return -1 if -1 in self._run("on_train_batch_start", trainer, pl_module, batch, batch_idx) else None
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

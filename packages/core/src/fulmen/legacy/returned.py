@@ -29,8 +29,10 @@ class Returned:
     def __init__(self, module: LightningModule, adapted: Adapted) -> None:
         self._module = module
         code = list(_code_of_class(type(module)))
+        #: the attributes and functions that the program's code names
+        self.names = frozenset(name for one in code for name in one.co_names)
         returns_dicts = any(not words.isdisjoint(_LOG_KEYS) for words in map(_literals, code))
-        makes_results = any(not _RESULT_NAMES.isdisjoint(one.co_names) for one in code)
+        makes_results = not _RESULT_NAMES.isdisjoint(self.names)
         self._makes_results = makes_results
         for name in ("training_step", "validation_step", "test_step"):
             if (name == "training_step" and returns_dicts) or makes_results:
@@ -76,7 +78,7 @@ class Returned:
             if key not in _LOG_KEYS and _is_number(value)
         }
         for key, value in {**numbers, **to_log}.items():
-            self._module.log(key, value, prog_bar=key in in_bar, logger=key in to_log)
+            self._module.log(key, value, prog_bar=key in in_bar, logger=None if key in to_log else False)
 
     def without_logs(self, output: Any) -> Any:
         """Return what a step returned without what it logged, as ``training_epoch_end`` got it."""

@@ -61,6 +61,18 @@ class Signatures:
             if is_overridden(name, module, LightningModule):
                 self._put(module, name, adapt, modern)
 
+    def adapt_datamodule(self, datamodule: Any) -> None:
+        """Adapt a data module's methods."""
+        from fulmen.datamodule import LightningDataModule
+
+        for name, count in (
+            ("transfer_batch_to_device", 3),
+            ("on_before_batch_transfer", 2),
+            ("on_after_batch_transfer", 2),
+        ):
+            if is_overridden(name, datamodule, LightningDataModule):
+                self._put(datamodule, name, _fewer(count), "(self, batch, ..., dataloader_idx)")
+
     def adapt_callback(self, callback: Callback) -> None:
         """Adapt a callback's methods."""
         adapters: dict[str, tuple[Callable[[Any, Any], Adapter | None], str]] = {
@@ -122,7 +134,8 @@ class Signatures:
                 else:
                     values.append("amp" in name and "mixed" in self._trainer.precision)
             fn(*values)
-            once()  # a program that skips a step still runs the batch
+            if not ran:
+                once()  # a program that skips a step still runs the batch
 
         return optimizer_step
 

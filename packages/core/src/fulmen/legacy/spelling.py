@@ -17,7 +17,8 @@ def say_old(code: str, old: str, modern: str, where: CodeType | None = None) -> 
     Args:
         code: such as ``FUL101``; silenced as all advice is, see ``fulmen.advice``.
         old: what the program has.
-        modern: the line to write in its place.
+        modern: the line to write in its place; ``"nothing: "`` and why, where there is none.
         where: the function that has it; by default the line of the program that is running.
     """
-    advice.say(code, f"{old} is an old spelling; write {modern}", OldSpellingWarning, where)
+    todo = modern.replace("nothing", "leave it out", 1) if modern.startswith("nothing") else f"write {modern}"
+    advice.say(code, f"{old} is an old spelling; {todo}", OldSpellingWarning, where)

@@ -73,7 +73,7 @@ class Result(dict[str, Any]):
         self[name] = value
         arguments = {
             "prog_bar": prog_bar,
-            "logger": logger,
+            "logger": None if logger else False,
             "on_step": self._on_step if on_step is None else on_step,
             "on_epoch": self._on_epoch if on_epoch is None else on_epoch,
             "reduce_fx": _REDUCTIONS.get(reduce_fx, reduce_fx),

@@ -1,4 +1,4 @@
-"""Old hooks around the steps and loaders of a module: ``training_step_end``, ``tng_dataloader``, ``on_train_dataloader``.
+"""Old hooks around a module's steps and loaders: ``training_step_end``, ``tng_dataloader``, ``on_train_dataloader``.
 
 They become part of the method that they belong to, so that they run at its moment.
 """

@@ -22,6 +22,15 @@ def _gpus(trainer: Any) -> int:
     return trainer.num_devices if _on_gpu(trainer) else 0
 
 
+def _evaluation_of(trainer: Any) -> Callable[..., Any]:
+    def run_evaluation(test_mode: bool = False, test: bool = False) -> Any:
+        return (
+            trainer.test(trainer.lightning_module) if test_mode or test else trainer.validate(trainer.lightning_module)
+        )
+
+    return run_evaluation
+
+
 #: old name -> how it is had, and what to write
 _NAMES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "use_dp": (lambda trainer: False, "nothing: it is never so"),
@@ -49,7 +58,10 @@ _NAMES: dict[str, tuple[Callable[[Any], Any], str]] = {
         "`trainer.strategy`",
     ),
     "progress_bar_dict": (lambda trainer: trainer.progress_bar_metrics, "`trainer.progress_bar_metrics`"),
-    "lr_schedulers": (lambda trainer: [vars(one) for one in trainer.lr_scheduler_configs], "`trainer.lr_scheduler_configs`"),
+    "lr_schedulers": (
+        lambda trainer: [vars(one) for one in trainer.lr_scheduler_configs],
+        "`trainer.lr_scheduler_configs`",
+    ),
     "total_batch_idx": (lambda trainer: trainer._progress.batches - 1, "a counter of your own in `on_train_batch_end`"),
     "batch_idx": (lambda trainer: trainer._progress.batch_in_epoch, "the `batch_idx` of the hook"),
     "running_sanity_check": (lambda trainer: trainer.sanity_checking, "`trainer.sanity_checking`"),
@@ -63,7 +75,7 @@ _NAMES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "is_slurm_managing_tasks": (lambda trainer: "SLURM_JOB_ID" in os.environ, "`'SLURM_JOB_ID' in os.environ`"),
     "slurm_job_id": (lambda trainer: os.environ.get("SLURM_JOB_ID"), "`os.environ.get('SLURM_JOB_ID')`"),
     "get_model": (lambda trainer: lambda: trainer.lightning_module, "`trainer.lightning_module`"),
-    "run_evaluation": (lambda trainer: _evaluation_of(trainer), "`trainer.validate()` or `trainer.test()`"),
+    "run_evaluation": (_evaluation_of, "`trainer.validate()` or `trainer.test()`"),
     "default_save_path": (lambda trainer: trainer.default_root_dir, "`trainer.default_root_dir`"),
     "max_nb_epochs": (lambda trainer: trainer.max_epochs, "`trainer.max_epochs`"),
     "min_nb_epochs": (lambda trainer: trainer.min_epochs, "`trainer.min_epochs`"),
@@ -87,10 +99,3 @@ def trainer_attribute(trainer: Any, name: str) -> Any:
     get, modern = _NAMES[name]
     say_old("FUL107", f"`trainer.{name}`", modern)
     return get(trainer)
-
-
-def _evaluation_of(trainer: Any) -> Callable[..., Any]:
-    def run_evaluation(test_mode: bool = False, test: bool = False) -> Any:
-        return trainer.test(trainer.lightning_module) if test_mode or test else trainer.validate(trainer.lightning_module)
-
-    return run_evaluation

@@ -1,7 +1,7 @@
-"""Truncated backpropagation through time: ``truncated_bptt_steps`` and ``training_step(self, batch, batch_idx, hiddens)``.
+"""Truncated backpropagation through time: ``truncated_bptt_steps`` with ``training_step(..., hiddens)``.
 
-A batch is cut along its second dimension, time; each part is trained on and stepped by itself, and what a step returns as
-``"hiddens"`` goes on to the next part.
+A batch is cut along its second dimension, time; each part is trained on and stepped by itself, and what a step returns
+as ``"hiddens"`` goes on to the next part.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Truncated:
         step = module.training_step
         if "hiddens" not in argument_names(step):
             raise MisconfigurationException(
-                f"`truncated_bptt_steps={steps}` passes the hidden state on, but `{type(module).__name__}.training_step` "
-                "does not take it; define `training_step(self, batch, batch_idx, hiddens)`"
+                f"`truncated_bptt_steps={steps}` passes the hidden state on, but `{type(module).__name__}."
+                "training_step` does not take it; define `training_step(self, batch, batch_idx, hiddens)`"
             )
         say_old(
             "FUL111",
@@ -50,6 +50,7 @@ class Truncated:
             self._hiddens = detached(hiddens)
             return output
 
+        training_step.__wrapped__ = step  # type: ignore[attr-defined]  # its signature says what it takes
         adapted.replace(module, "training_step", training_step)
         hooks.call("on_train_start", lambda trainer, _: self._catch(trainer._optimization, adapted))
 
@@ -69,13 +70,13 @@ class Truncated:
 
 
 def split_batch(batch: Any, split_size: int) -> list[Any]:
-    """Return a batch in parts of ``split_size`` time steps: tensors and lists of sequences are cut, the rest is kept."""
+    """Return a batch in parts of ``split_size`` time steps; what is neither tensor nor list of sequences is kept."""
     parts = batch if isinstance(batch, (list, tuple)) else [batch]
     lengths = {len(one[0]) for one in parts if isinstance(one, (Tensor, list, tuple))}
     if len(lengths) != 1:
         raise MisconfigurationException(
-            f"`truncated_bptt_steps` cuts a batch along its second dimension, but its parts have {sorted(lengths)} time "
-            "steps; define `tbptt_split_batch(self, batch, split_size)`"
+            f"`truncated_bptt_steps` cuts a batch along its second dimension, but its parts have {sorted(lengths)} "
+            "time steps; define `tbptt_split_batch(self, batch, split_size)`"
         )
     length = lengths.pop()
 

@@ -100,6 +100,8 @@ class FitLoop:
         self._progress = progress
         self._state = state
         self.loader: Any = None
+        #: how several training loaders become one
+        self.loader_mode = "max_size_cycle"
         #: batches of an epoch, ``inf`` where the loader has no length
         self.max_batches: float = 0
         #: batches between validations, ``inf`` for only at the end of an epoch of unknown length
@@ -128,7 +130,7 @@ class FitLoop:
             self.loader = loaders
             self.max_batches = limited(length_of(loaders), self._limit, "limit_train_batches")
         else:
-            combined = combine(loaders, "max_size_cycle")
+            combined = combine(loaders, self.loader_mode)
             if combined.mode == "sequential":
                 raise MisconfigurationException(
                     "`CombinedLoader(mode='sequential')` cannot be trained on; use min_size, max_size or max_size_cycle"

@@ -7,6 +7,7 @@ parameters of the others require no gradient, so that its backward neither compu
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -29,7 +30,7 @@ from fulmen.results import Results
 class _Turn:
     name: str
     optimizer: Optimizer
-    frequency: int
+    is_due: Callable[[int], bool]
     optimization: Optimization
     others: list[nn.Parameter]  #: parameters that only other optimizers have
     run: Callable[[Any, int, bool], Any]
@@ -79,10 +80,9 @@ class Turns:
             optimization.updates_scale = False
             own = {id(p) for p in _parameters(one.optimizer)}
             others = {id(p): p for other in named for p in _parameters(other.optimizer) if id(p) not in own}
+            is_due = one.due if one.due is not None else functools.partial(_is_multiple, one.frequency)
             self._turns.append(
-                _Turn(
-                    one.name, one.optimizer, one.frequency, optimization, list(others.values()), optimization.choose()
-                )
+                _Turn(one.name, one.optimizer, is_due, optimization, list(others.values()), optimization.choose())
             )
         wrappers = [wrapper for turn in self._turns for wrapper in turn.optimization._wrappers]
         module.__dict__["_optimizer_wrappers"] = wrappers
@@ -107,7 +107,7 @@ class Turns:
         number = self._progress.batches_that_stepped + 1
         self._stepped.clear()
         for turn in self._turns:
-            if number % turn.frequency:
+            if not turn.is_due(number):
                 continue
             hidden = [parameter for parameter in turn.others if parameter.requires_grad]
             for parameter in hidden:
@@ -167,6 +167,10 @@ def _step_of(module: LightningModule, named: NamedOptimizer) -> Callable[..., An
             "another method as 'step'"
         )
     return found  # type: ignore[no-any-return]
+
+
+def _is_multiple(frequency: int, number: int) -> bool:
+    return number % frequency == 0
 
 
 def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
