@@ -82,7 +82,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("log_every_n_steps", -1, LEAST + "; use 0 to log at the ends of epochs only"),
     ("log_every_n_steps", "often", COUNT),
     ("accumulate_grad_batches", 0, LEAST + "; use 1 to step on every batch"),
-    *(("accumulate_grad_batches", value, COUNT) for value in (None, 1.5, {0: 2})),
+    *(("accumulate_grad_batches", value, COUNT) for value in (None, 1.5, [2])),
     ("reload_dataloaders_every_n_epochs", -1, LEAST),
     *(
         ("gradient_clip_val", value, "`{name}` must be a number >= 0, but is {value!r}; use None for no clipping")
