@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent
 PACKAGES = ("core", "loggers", "callbacks", "metrics")
 # The extras whose adapters exist.
 EXTRAS = (
+    "comet",
     "tensorboard",
     "wandb",
     "mlflow",
@@ -38,8 +39,8 @@ EXTRAS = (
 )
 # These only name an SDK until their adapters come: `nox -s one_extra` tries them too, `make test` does not. deepspeed
 # (which compiles when it is installed) and ray are left out.
-EXTRAS_TO_COME = ("cli", "comet", "report")
-TRACKERS = ("tensorboard", "wandb", "mlflow", "neptune_scale", "trackio")
+EXTRAS_TO_COME = ("cli", "report")
+TRACKERS = ("comet_ml", "tensorboard", "wandb", "mlflow", "neptune_scale", "trackio")
 
 TORCH = ("-c", "constraints/torch.txt")
 PINNED = (*TORCH, "-c", "constraints/dev.txt")
@@ -49,9 +50,9 @@ PYTEST = ("pytest", "pytest-timeout")
 # The pictures of a callback are tested with every tracker, hence the loggers beside the callbacks.
 TEST_NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "core": (("core[testing]",), ("torchvision", "onnx>=1.16", "onnxscript>=0.5")),
-    "loggers": (("loggers[mlflow,neptune-scale,tensorboard,trackio,wandb]", "core[testing]"), ()),
+    "loggers": (("loggers[comet,mlflow,neptune-scale,tensorboard,trackio,wandb]", "core[testing]"), ()),
     "callbacks": (
-        ("callbacks[parquet,rich]", "core[testing]", "loggers[mlflow,neptune-scale,tensorboard,trackio,wandb]"),
+        ("callbacks[parquet,rich]", "core[testing]", "loggers[comet,mlflow,neptune-scale,tensorboard,trackio,wandb]"),
         (),
     ),
     "metrics": (("metrics", "core[testing]"), ("scikit-learn>=1.5",)),
@@ -169,7 +170,7 @@ def types(session: nox.Session) -> None:
     # With every SDK, as in an editor: what is an error, or a needless ignore, depends on what is installed.
     packages = (
         "core[testing]",
-        "loggers[mlflow,neptune-scale,tensorboard,trackio,wandb]",
+        "loggers[comet,mlflow,neptune-scale,tensorboard,trackio,wandb]",
         "callbacks[parquet,rich]",
         "metrics",
     )
@@ -231,7 +232,7 @@ def packaging(session: nox.Session) -> None:
     """Each wheel alone in a fresh environment; what `import fulmen` may not load; what no file may hold."""
     _install_wheels(
         session,
-        "umbrella[mlflow,neptune-scale,rich,tensorboard,trackio,vision,wandb]",
+        "umbrella[comet,mlflow,neptune-scale,rich,tensorboard,trackio,vision,wandb]",
         "metrics",
         others=("matplotlib", "uv", *PYTEST, *PINNED),
     )

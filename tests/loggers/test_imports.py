@@ -27,6 +27,7 @@ def test_the_package_imports_no_sdk() -> None:
 @pytest.mark.parametrize(
     ("name", "sdk"),
     [
+        ("CometLogger", "comet_ml"),
         ("MLFlowLogger", "mlflow"),
         ("TensorBoardLogger", "tensorboard"),
         ("TrackioLogger", "trackio"),

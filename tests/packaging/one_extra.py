@@ -35,7 +35,7 @@ ADAPTERS = {
     ],
     "rich": ["rich.progress:Progress"],
     "cli": ["jsonargparse:ArgumentParser"],
-    "comet": ["comet_ml:OfflineExperiment"],
+    "comet": ["fulmen_loggers.comet:CometLogger", "comet_ml:OfflineExperiment"],
     "neptune": ["fulmen_loggers.neptune:NeptuneLogger", "neptune:init_run"],
     "neptune-scale": ["fulmen_loggers.neptune:NeptuneLogger", "neptune_scale:Run"],
     "report": ["plotly.graph_objects:Figure"],
@@ -44,6 +44,7 @@ ADAPTERS = {
 }
 # Each logger's class, the SDK that it needs and the extra that brings it.
 LOGGERS = {
+    "CometLogger": ("comet_ml", "comet"),
     "MLFlowLogger": ("mlflow", "mlflow"),
     "NeptuneLogger": ("neptune_scale", "neptune-scale"),
     "TensorBoardLogger": ("tensorboard", "tensorboard"),

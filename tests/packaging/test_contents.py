@@ -121,7 +121,7 @@ def test_umbrella_brings_core_callbacks_and_loggers(dist: Path) -> None:
     [
         ("fulmen-core", "console_scripts", {"fulmen"}),
         ("fulmen-core", "pytest11", {"fulmen"}),
-        ("fulmen-loggers", "fulmen.loggers", {"csv", "mlflow", "neptune", "tensorboard", "trackio", "wandb"}),
+        ("fulmen-loggers", "fulmen.loggers", {"comet", "csv", "mlflow", "neptune", "tensorboard", "trackio", "wandb"}),
         (
             "fulmen-callbacks",
             "fulmen.callbacks",

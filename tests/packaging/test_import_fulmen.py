@@ -53,8 +53,15 @@ def test_import_leaves_out_what_is_slow_or_optional(program: str, tmp_path: Path
 
 def test_what_must_wait_is_installed_here(tmp_path: Path) -> None:
     """Guard the test above: an absent package is never loaded, whatever the code does."""
-    others = "wandb, mlflow, tensorboard, neptune_scale, trackio, torchmetrics, rich, matplotlib, tqdm"
+    others = "comet_ml, wandb, mlflow, tensorboard, neptune_scale, trackio, torchmetrics, rich, matplotlib, tqdm"
     program = f"from fulmen.vision import torchvision; import {others}"
-    assert {"wandb", "mlflow", "neptune_scale", "trackio", "torchmetrics", "torchvision", "rich"} <= _new_modules(
-        program, tmp_path
-    )
+    assert {
+        "comet_ml",
+        "wandb",
+        "mlflow",
+        "neptune_scale",
+        "trackio",
+        "torchmetrics",
+        "torchvision",
+        "rich",
+    } <= _new_modules(program, tmp_path)

@@ -11,6 +11,7 @@ from fulmen.logger import Logger
 from fulmen.registry import LOGGERS, installed, load_class
 
 if TYPE_CHECKING:
+    from fulmen_loggers.comet import CometLogger
     from fulmen_loggers.csv_logger import CSVLogger
     from fulmen_loggers.mlflow import MLFlowLogger
     from fulmen_loggers.neptune import NeptuneLogger
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
     from fulmen_loggers.trackio import TrackioLogger
     from fulmen_loggers.wandb import WandbLogger
 
-__all__ = ["CSVLogger", "Logger", "MLFlowLogger", "NeptuneLogger", "TensorBoardLogger", "TrackioLogger", "WandbLogger"]
+__all__ = [
+    "CSVLogger",
+    "CometLogger",
+    "Logger",
+    "MLFlowLogger",
+    "NeptuneLogger",
+    "TensorBoardLogger",
+    "TrackioLogger",
+    "WandbLogger",
+]
 
 #: ``legacy.import_paths`` finds the field's paths below this one, such as ``fulmen.loggers.wandb``
 __path__: list[str] = []

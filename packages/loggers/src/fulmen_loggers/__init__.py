@@ -1,4 +1,4 @@
-"""Loggers for Fulmen: CSV, TensorBoard, Weights & Biases, MLflow, Neptune, Trackio.
+"""Loggers for Fulmen: CSV, TensorBoard, Weights & Biases, MLflow, Neptune, Comet, Trackio.
 
 Each class imports its tracker's SDK when it is named, ``from fulmen_loggers import WandbLogger``, never
 before.
@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fulmen_loggers.comet import CometLogger
     from fulmen_loggers.csv_logger import CSVLogger
     from fulmen_loggers.mlflow import MLFlowLogger
     from fulmen_loggers.neptune import NeptuneLogger
@@ -17,9 +18,18 @@ if TYPE_CHECKING:
     from fulmen_loggers.trackio import TrackioLogger
     from fulmen_loggers.wandb import WandbLogger
 
-__all__ = ["CSVLogger", "MLFlowLogger", "NeptuneLogger", "TensorBoardLogger", "TrackioLogger", "WandbLogger"]
+__all__ = [
+    "CSVLogger",
+    "CometLogger",
+    "MLFlowLogger",
+    "NeptuneLogger",
+    "TensorBoardLogger",
+    "TrackioLogger",
+    "WandbLogger",
+]
 
 _MODULES = {
+    "CometLogger": "comet",
     "CSVLogger": "csv_logger",
     "MLFlowLogger": "mlflow",
     "NeptuneLogger": "neptune",
