@@ -73,11 +73,6 @@ BAD: list[tuple[str, Any, str]] = [
     ("val_check_interval", "often", DURATION),
     ("check_val_every_n_epoch", 0, LEAST + "; use None to count batches"),
     ("check_val_every_n_epoch", 1.5, COUNT),
-    (
-        "check_val_every_n_epoch",
-        None,
-        "must be a whole number of batches, but is 1.0; use e.g. val_check_interval=1000",
-    ),
     *(("num_sanity_val_steps", value, "`{name}` must be a whole number >= 0, but is") for value in (-2, 1.5, True)),
     ("log_every_n_steps", -1, LEAST + "; use 0 to log at the ends of epochs only"),
     ("log_every_n_steps", "often", COUNT),
@@ -137,6 +132,17 @@ def test_a_value_that_cannot_work_is_said(name: str, value: Any, message: str) -
     wanted = message.format(name=name, value=value, least=least)
     assert wanted in text or re.search(wanted, text), text
     assert "\n" not in text
+
+
+def test_validation_counted_across_epochs_needs_a_count() -> None:
+    with pytest.raises(MisconfigurationException, match="must be a whole number of batches, but is 0.5; use e.g. val_"):
+        trainer(check_val_every_n_epoch=None, val_check_interval=0.5)
+    assert trainer(check_val_every_n_epoch=None).val_check_interval == 1.0  # once for as many as an epoch has
+
+
+def test_a_least_number_of_steps_finishes_the_first_epoch() -> None:
+    assert trainer(min_steps=3).min_epochs == 1
+    assert trainer(min_steps=3, min_epochs=2).min_epochs == 2
 
 
 def test_an_unknown_argument_is_said_with_the_one_that_was_meant() -> None:

@@ -50,6 +50,11 @@ class Watching(fulmen.LightningModule):
 
 
 def trained(precision: Any) -> tuple[Watching, fulmen.Trainer]:
+    model = Watching()
+    return model, fit_once(precision, model)
+
+
+def fit_once(precision: Any, model: Watching) -> fulmen.Trainer:
     trainer = fulmen.Trainer(
         precision=precision,
         max_epochs=1,
@@ -59,9 +64,8 @@ def trained(precision: Any) -> tuple[Watching, fulmen.Trainer]:
         enable_model_summary=False,
         enable_checkpointing=False,
     )
-    model = Watching()
     trainer.fit(model, [{"x": torch.ones(3, 2), "y": torch.ones(3, dtype=torch.long)}] * 2)
-    return model, trainer
+    return trainer
 
 
 F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
@@ -86,6 +90,64 @@ def test_each_precision_computes_in_its_formats(
     assert model.met == expected
     assert torch.zeros(1).dtype is F32  # the default of the process is back
     assert trainer.callback_metrics["loss"].dtype in (F32, F64)
+
+
+class Evaluated(Watching):
+    """Notes what the steps of evaluation compute in."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.met["validation"] = self.layer(batch["x"]).dtype
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self.met["test"] = self.layer(batch["x"]).dtype
+
+    def predict_step(self, batch: Any, batch_idx: int) -> None:
+        self.met["predict"] = self.layer(batch["x"]).dtype
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("32-true", F32), ("bf16-mixed", BF16), ("64-true", F64)])
+def test_evaluation_computes_as_training_does(precision: Any, dtype: torch.dtype) -> None:
+    trainer = fulmen.Trainer(precision=precision, accelerator="cpu", logger=False, enable_progress_bar=False)
+    model = Evaluated()
+    batches = [{"x": torch.ones(3, 2)}]
+    trainer.validate(model, batches, verbose=False)
+    trainer.test(model, batches, verbose=False)
+    trainer.predict(model, batches)
+    assert model.met == {"validation": dtype, "test": dtype, "predict": dtype}
+
+
+def test_a_step_inside_mixed_precision_is_seen_by_the_next_forward() -> None:
+    # torch's autocast keeps converted weights: after an optimizer step inside of it, those would be the old ones.
+    class Steps(Watching):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+
+        def training_step(self, batch: Any, batch_idx: int) -> None:
+            optimizer = self.optimizers()
+            before = self.layer(batch["x"])
+            self.manual_backward(before.sum())
+            optimizer.step()
+            self.after = (before - self.layer(batch["x"])).abs().sum()
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=1.0)
+
+    model = Steps()
+    fit_once("bf16-mixed", model)
+    assert model.after > 1
+
+
+def test_a_forward_without_gradients_takes_none_from_the_next() -> None:
+    class Teacher(Watching):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            with torch.no_grad():
+                self.layer(batch["x"])
+            return self.layer(batch["x"]).float().sum()
+
+    model = Teacher()
+    fit_once("bf16-mixed", model)
+    assert model.met == {"grad": F32}
 
 
 @pytest.mark.parametrize(

@@ -435,7 +435,12 @@ def test_values_of_several_loaders_are_told_apart() -> None:
         "both_epoch/dataloader_idx_1": 2.0,
         "end": 7.0,
     }
-    assert set(run.progress_bar_metrics) == {"both_epoch/dataloader_idx_0", "both_epoch/dataloader_idx_1"}
+    assert run.progress_bar_metrics == {
+        "both_step/dataloader_idx_0": 4.5,
+        "both_epoch/dataloader_idx_0": 2.5,
+        "both_step/dataloader_idx_1": 4.0,
+        "both_epoch/dataloader_idx_1": 2.0,
+    }
 
 
 def test_one_loader_in_a_list_gets_no_number() -> None:

@@ -174,6 +174,58 @@ def test_the_sanity_check_changes_no_random_numbers_and_logs_nothing() -> None:
     fit(NoEpochs(), num_sanity_val_steps=2)
 
 
+def test_the_sanity_check_shows_its_values_to_hooks_and_records_none(tmp_path: Path) -> None:
+    class Reads(Model):
+        def on_validation_epoch_end(self) -> None:
+            seen.append(float(self.trainer.callback_metrics["val_loss"]))
+
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self.log("val_loss", batch.sum(), on_step=True, on_epoch=True)
+
+    seen: list[float] = []
+    fit(Reads(), num_sanity_val_steps=1, max_epochs=1, logger=Keeps(), default_root_dir=tmp_path)
+    assert len(seen) == 2
+    first, *_ = loader(3)
+    assert seen[0] == pytest.approx(float(first.sum()))
+    records = [record for path in tmp_path.glob("**/journal.jsonl") for record in journal_of(path.parent)]
+    steps = [record["step"] for record in records if "val_loss_step" in str(record)]
+    assert steps == [0, 1, 2]  # the batch of the sanity check is not counted
+
+
+def test_what_the_last_entry_point_logged_is_there_until_the_next_one_runs() -> None:
+    class Looks(Model):
+        def setup(self, stage: str) -> None:
+            found[stage] = set(self.trainer.callback_metrics)
+
+        def on_test_start(self) -> None:
+            found["start"] = set(self.trainer.callback_metrics)
+
+    found: dict[str, set[str]] = {}
+    trainer, model = fit(Looks(), max_epochs=1)
+    trainer.test(model, loader(2), verbose=False)
+    assert found == {"fit": set(), "test": {"loss", "loss_step", "loss_epoch", "val_loss"}, "start": set()}
+
+
+@pytest.mark.parametrize(("ends", "steps"), [("stops", 0), ("skips", 1), ("runs", 1)])
+def test_schedulers_of_the_epoch_step_at_its_end_but_not_where_training_is_stopped(ends: str, steps: int) -> None:
+    class Scheduled(Model):
+        def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+            if ends == "stops" and batch_idx == 2:
+                self.trainer.should_stop = True
+            return -1 if ends == "skips" and batch_idx == 3 else None
+
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+            return [optimizer], [
+                torch.optim.lr_scheduler.StepLR(optimizer, 1),
+                {"scheduler": plateau, "monitor": "loss"},
+            ]
+
+    trainer, _ = fit(Scheduled(), max_epochs=1)
+    assert [config.scheduler.last_epoch for config in trainer.lr_scheduler_configs] == [steps, steps]
+
+
 # ----------------------------------------------------------------------------------------- the entry points
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -80,6 +81,18 @@ class LoggedMetrics:
         self._callback.update(for_callbacks)
         self._progress_bar.update(for_progress_bar)
         return for_logger
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """Show what is logged inside the block, as the sanity check does, but record nothing and forget it then."""
+        recorder, self.recorder = self.recorder, None
+        before = self._callback, self._logged, self._progress_bar
+        self._callback, self._logged, self._progress_bar = map(dict, before)
+        try:
+            yield
+        finally:
+            self.recorder = recorder
+            self._callback, self._logged, self._progress_bar = before
 
     def clear(self) -> None:
         """Forget all values: another entry point begins."""

@@ -88,7 +88,9 @@ class Schedule:
         if max_epochs is None:
             max_epochs = 1000 if max_steps == -1 and max_time is None else -1
         max_epochs = _whole("max_epochs", max_epochs, least=-1, fix="use -1 for no limit")
-        min_epochs = _whole("min_epochs", 0 if min_epochs is None else min_epochs, least=0)
+        if min_epochs is None:  # with a least number of steps, the first epoch is finished
+            min_epochs = 1 if min_steps and max_epochs != 0 else 0
+        min_epochs = _whole("min_epochs", min_epochs, least=0)
         min_steps = _whole("min_steps", 0 if min_steps is None else min_steps, least=0)
         if max_epochs != -1 and min_epochs > max_epochs:
             raise _bad("min_epochs", min_epochs, f"at most max_epochs={max_epochs}", "lower it, or raise max_epochs")
@@ -97,6 +99,7 @@ class Schedule:
                 "check_val_every_n_epoch", check_val_every_n_epoch, least=1, fix="use None to count batches"
             )
         interval_s = None
+        is_fraction = False
         if val_check_interval is None:
             val_check_interval = 1.0
         elif isinstance(val_check_interval, (str, timedelta, Mapping)):
@@ -106,7 +109,8 @@ class Schedule:
             val_check_interval = _limit("val_check_interval", val_check_interval)
             if val_check_interval == 0:
                 raise _bad("val_check_interval", 0, "> 0", "use limit_val_batches=0 to turn validation off")
-        if check_val_every_n_epoch is None and isinstance(val_check_interval, float) and interval_s is None:
+            is_fraction = isinstance(val_check_interval, float)
+        if check_val_every_n_epoch is None and is_fraction:
             raise MisconfigurationException(
                 f"`check_val_every_n_epoch=None` counts batches across epochs, so `val_check_interval` must be a whole "
                 f"number of batches, but is {val_check_interval}; use e.g. val_check_interval=1000"

@@ -72,6 +72,7 @@ class Slot:
     __slots__ = (
         "arguments",
         "dataloader_idx",
+        "dtype",
         "epoch_key",
         "is_fresh",
         "key",
@@ -117,6 +118,8 @@ class Slot:
             self.step_key += suffix
             self.epoch_key += suffix
         self.metric: Metric | None = None
+        #: the least precise format in which values are added up
+        self.dtype = _default_dtype()
         self.reset()
 
     def reset(self) -> None:
@@ -192,16 +195,19 @@ class Slot:
             self.total = _fold_on_device(self.reduce, on_device, values, weights)
         else:
             if tensors:
-                values = torch.stack([_as_tensor(value) for value in pending]).numpy()
+                values = torch.stack([_as_tensor(value, self.dtype) for value in pending])
+                values = values.to(torch.promote_types(values.dtype, self.dtype)).numpy()
             else:
                 with np.errstate(over="ignore"):  # a number beyond float32 is inf, as torch has it
-                    values = np.array(pending, dtype=_default_numpy_dtype())
+                    values = np.array(pending, dtype=np.float64 if self.dtype is torch.float64 else np.float32)
             total = self.total.numpy()[()] if isinstance(self.total, Tensor) else self.total  # one of a checkpoint
             self.total = _fold_on_host(self.reduce, total, values, weights)
         self.weight += sum(weights)
 
     def step_value(self) -> Any:
         """The newest value, on its device; ``None`` where a metric object keeps none for a single batch."""
+        if self.dtype is torch.float64 and isinstance(self.last, (int, float)):
+            return torch.tensor(self.last, dtype=torch.float64)
         return self.last
 
     def epoch_value(self) -> Any:
@@ -410,7 +416,14 @@ class Results:
                 f"`self.log({name!r}, on_epoch=False)` cannot be used in `{hook}`, which runs once an epoch; leave "
                 "on_epoch off"
             )
-        return (step_default if on_step is None else on_step, epoch_default if on_epoch is None else on_epoch)
+        on_step = step_default if on_step is None else on_step
+        on_epoch = epoch_default if on_epoch is None else on_epoch
+        if not on_step and not on_epoch:
+            raise MisconfigurationException(
+                f"`self.log({name!r}, ...)` in `{hook}` has on_step=False and on_epoch=False, so its values would go "
+                "nowhere; set one of them to True, or leave the line out"
+            )
+        return on_step, on_epoch
 
     # -------------------------------------------------------------------------------- checkpoints
 
@@ -583,23 +596,19 @@ def to_number(value: Any) -> float:
     return value if type(value) is int else float(value)
 
 
-def _as_tensor(value: Any) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=_default_dtype())
+def _as_tensor(value: Any, dtype: torch.dtype | None = None) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.tensor(value, dtype=dtype or _default_dtype())
 
 
 def as_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return logged values as 0-d tensors, as ``trainer.callback_metrics`` shows them."""
-    return {key: _as_tensor(value) for key, value in values.items()}
+    return {key: _as_tensor(value, torch.float32) for key, value in values.items()}
 
 
 def _own_copy(value: Tensor) -> Tensor:
     """Return a one-element tensor apart from the one that its owner may change in place, in a format that is kept."""
     value = value.detach().clone().reshape(())
     return value if value.dtype in _KEPT_DTYPES else value.to(_default_dtype())
-
-
-def _default_numpy_dtype() -> type[np.floating[Any]]:
-    return np.float64 if _default_dtype() is torch.float64 else np.float32
 
 
 def _default_dtype() -> torch.dtype:

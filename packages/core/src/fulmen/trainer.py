@@ -358,8 +358,10 @@ class Trainer:
             self._set_up_module()
             self._load_for_evaluation(ckpt_path, fitted, weights_only)
             self._hooks = HookTable(self, module, self._callbacks, self.profiler)
-            loop = PredictionLoop(module, self._hooks, source, self._prepare(), self._limits.predict)
+            limit = self._limits.predict
+            loop = PredictionLoop(module, self._hooks, source, self._prepare(), self._precision, limit)
             self._prediction = loop
+            self._logged.clear()
             loop.set_up()
             if any(callback.reads_batch_indices for callback in self._callbacks):
                 loop.note_samples()
@@ -388,7 +390,6 @@ class Trainer:
         self._module = module
         self.state.fn, self.state.status = fn, TrainerStatus.RUNNING
         self.state.should_stop = False
-        self._logged.clear()
         self._logged.has_loggers = bool(self._loggers)
         module.trainer = self
         if self._datamodule is not None:
@@ -506,6 +507,7 @@ class Trainer:
         )
         loop.run_validation = self._run_validation
         loop.loader_mode = self._carried.loader_mode
+        self._logged.clear()
         if checkpoint is not None:
             restore_training(self._parts(), checkpoint, path)
         torch.set_grad_enabled(True)
@@ -556,8 +558,11 @@ class Trainer:
                 if fn is TrainerFn.VALIDATING
                 else (self._limits.test, "limit_test_batches")
             )
-            loop = EvaluationLoop(stage, module, hooks, source, self._prepare(), self._logged, limit, name)
+            loop = EvaluationLoop(
+                stage, module, hooks, source, self._prepare(), self._precision, self._logged, limit, name
+            )
             self._evaluation = loop
+            self._logged.clear()
             loop.set_up()
             if loop.skip:
                 return []
@@ -635,13 +640,13 @@ class Trainer:
             return
         assert hooks is not None
         self.state.stage = RunningStage.SANITY_CHECKING
-        with isolate_rng():
+        with isolate_rng(), self._logged.trying():
             for hook in hooks.on_sanity_check_start:
                 hook()
             validation.set_up()
             if not validation.skip:
                 with self._without_gradients():
-                    validation.run(self._limits.sanity_val_steps, log=False)
+                    validation.try_out(self._limits.sanity_val_steps)
             for hook in hooks.on_sanity_check_end:
                 hook()
 
@@ -670,6 +675,7 @@ class Trainer:
             hooks,
             source,
             self._prepare(),
+            self._precision,
             self._logged,
             self._limits.val,
             "limit_val_batches",
@@ -1042,8 +1048,10 @@ class Trainer:
     def clip_gradients(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip the gradients of an optimizer's parameters."""
-        clip_gradients(getattr(optimizer, "optimizer", optimizer), gradient_clip_val, gradient_clip_algorithm)
+        """Clip the gradients of an optimizer's parameters; to the trainer's own arguments where none are given."""
+        value = self._clipping.value if gradient_clip_val is None else gradient_clip_val
+        algorithm = self._clipping.algorithm if gradient_clip_algorithm is None else gradient_clip_algorithm
+        clip_gradients(getattr(optimizer, "optimizer", optimizer), value, algorithm)
 
     def _running_optimization(self, method: str) -> Optimization | Turns:
         if self._optimization is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -82,7 +83,9 @@ class Precision:
     def context(self) -> AbstractContextManager[Any]:
         """Return the context in which a step runs."""
         if self._computes is not None:
-            return torch.autocast(self.device_type, dtype=self._computes)
+            # Without its cache of converted weights: that of a step inside the context, or of a forward without
+            # gradients, would be used on, with old weights or without a graph.
+            return torch.autocast(self.device_type, dtype=self._computes, cache_enabled=False)
         if self.weights_dtype is not None:
             return _DefaultDtype(self.weights_dtype)
         return nullcontext()
@@ -90,6 +93,17 @@ class Precision:
     def init_context(self) -> AbstractContextManager[Any]:
         """Return the context in which weights are made in this precision's format."""
         return nullcontext() if self.weights_dtype is None else _DefaultDtype(self.weights_dtype)
+
+    def around(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``step`` such that it runs inside the context; the very same where there is none."""
+        if not self.needs_context:
+            return step
+
+        def step_in_context(*arguments: Any) -> Any:
+            with self.context():
+                return step(*arguments)
+
+        return step_in_context
 
     def scale(self, loss: Tensor) -> Tensor:
         """Return the loss to run backward on, scaled where gradients would underflow otherwise."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -17,6 +17,7 @@ from fulmen.data.loaders import (
     set_epoch,
 )
 from fulmen.data.preparation import Prepare
+from fulmen.hardware.precision import Precision
 from fulmen.hooks import HookTable, is_overridden, taking
 from fulmen.logged import LoggedMetrics
 from fulmen.module import LightningModule
@@ -32,6 +33,7 @@ class EvaluationLoop:
         hooks: which hooks are overridden.
         source: where the loaders come from.
         prepare: brings a batch to the device.
+        precision: in which number formats the step computes.
         logged: where values go.
         limit: how many batches of each loader are used.
         limit_name: the Trainer's argument that says so, for messages.
@@ -44,6 +46,7 @@ class EvaluationLoop:
         hooks: HookTable,
         source: LoaderSource,
         prepare: Prepare | None,
+        precision: Precision,
         logged: LoggedMetrics,
         limit: int | float,
         limit_name: str,
@@ -53,6 +56,7 @@ class EvaluationLoop:
         self._module = module
         self._hooks = hooks
         self._prepare = prepare
+        self._precision = precision
         self._logged = logged
         self._limit = limit
         self._limit_name = limit_name
@@ -82,13 +86,17 @@ class EvaluationLoop:
         """Whether there is nothing to evaluate."""
         return not any(self.max_batches)
 
-    def run(self, most_batches: float = float("inf"), epoch: int = 0, log: bool = True) -> list[dict[str, float]]:
+    def try_out(self, most_batches: float) -> None:
+        """Evaluate at most so many batches of each loader, as the sanity check does; they count nowhere."""
+        self.run(most_batches)
+        self._seen.clear()
+
+    def run(self, most_batches: float = float("inf"), epoch: int = 0) -> list[dict[str, float]]:
         """Evaluate all loaders.
 
         Args:
             most_batches: of each loader, at most this many (the sanity check).
             epoch: told to the samplers.
-            log: whether values reach loggers and ``callback_metrics``; not in the sanity check.
 
         Returns:
             For each loader, the logged values over the epoch.
@@ -100,8 +108,7 @@ class EvaluationLoop:
         combined.limits = [min(count, most_batches) for count in self.max_batches]
         before = logged.active, logged.inside_batches, logged.dataloader_idx
         module.__dict__["_results"] = results
-        if log:
-            logged.active, logged.inside_batches, logged.dataloader_idx = results, False, None
+        logged.active, logged.inside_batches, logged.dataloader_idx = results, False, None
 
         self._enter_evaluation_mode()
         self._call(f"on_{stage}_start")
@@ -109,40 +116,36 @@ class EvaluationLoop:
         for loader in combined.flattened:
             set_epoch(loader, epoch)
 
-        outputs = self._run_batches(combined, several, log)
+        of_loaders = self._run_batches(combined, several)
 
         logged.inside_batches, logged.dataloader_idx = False, None
         self._call(f"on_{stage}_epoch_end")
-        of_epoch = logged.collect(results, on_step=False) if log else {}
-        numbers = {key: to_number(value) for key, value in of_epoch.items()}
-        for output in outputs:
-            output.update(numbers)
-        if log:
-            merged = {key: value for output in reversed(outputs) for key, value in output.items()}
-            logged.send(merged, logged.step)
+        of_epoch = logged.collect(results, on_step=False)
+        merged = {key: value for values in reversed(of_loaders) for key, value in values.items()}
+        logged.send({**merged, **of_epoch}, logged.step)
         logged.active = None
         self._call(f"on_{stage}_end")
         results.reset()
         self._leave_evaluation_mode()
         logged.active, logged.inside_batches, logged.dataloader_idx = before
-        return outputs
+        return [{key: to_number(value) for key, value in {**values, **of_epoch}.items()} for values in of_loaders]
 
-    def _run_batches(self, combined: CombinedLoader, several: bool, log: bool) -> list[dict[str, float]]:
+    def _run_batches(self, combined: CombinedLoader, several: bool) -> list[dict[str, Any]]:
         """Run every batch; return for each loader what was logged for it over the epoch."""
         results, logged, stage, prepare = self.results, self._logged, self.stage, self._prepare
         start_hooks = getattr(self._hooks, f"on_{stage}_batch_start")
         end_hooks = getattr(self._hooks, f"on_{stage}_batch_end")
-        step = evaluation_step(getattr(self._module, f"{stage}_step"), f"{stage}_step", several)
-        step = self._hooks.of_strategy(f"{stage}_step", step)
-        outputs: list[dict[str, float]] = []
+        name = f"{stage}_step"
+        step = self._precision.around(evaluation_step(getattr(self._module, name), name, several))
+        step = self._hooks.of_strategy(name, step)
+        of_loaders: list[dict[str, Any]] = []
         for dataloader_idx, loader in self._loaders(combined):
             scope_idx = dataloader_idx if several else None
             transfer_scope = results.scope_of("on_before_batch_transfer")
             start_scope = results.scope_of(f"on_{stage}_batch_start", scope_idx)
-            step_scope = results.scope_of(f"{stage}_step", scope_idx)
+            step_scope = results.scope_of(name, scope_idx)
             end_scope = results.scope_of(f"on_{stage}_batch_end", scope_idx)
-            if log:
-                logged.inside_batches, logged.dataloader_idx = True, scope_idx
+            logged.inside_batches, logged.dataloader_idx = True, scope_idx
             self.dataloader_idx = dataloader_idx
             seen = self._seen.get(dataloader_idx, 0)
             batch_idx = -1
@@ -162,13 +165,14 @@ class EvaluationLoop:
                     results.scope = end_scope
                     for hook in end_hooks:
                         hook(output, batch, batch_idx, dataloader_idx)
-                if log and results.has_step_values:
+                if results.has_step_values:
                     logged.send_evaluation_step(results.for_logger(True, scope_idx), seen + batch_idx)
-            if log:
-                self._seen[dataloader_idx] = seen + batch_idx + 1
-            outputs.append(self._end_of_loader(scope_idx, log))
+            self._seen[dataloader_idx] = seen + batch_idx + 1
+            logged.collect(results, on_step=True, dataloader_idx=scope_idx)
+            logged.inside_batches = False
+            of_loaders.append(logged.collect(results, on_step=False, dataloader_idx=scope_idx))
         results.begin_batch(None)
-        return outputs
+        return of_loaders
 
     def _loaders(self, combined: CombinedLoader) -> Iterator[tuple[int, Iterable[Any]]]:
         """Yield each loader's number and its batches, no more than its limit; loaders combined in parallel are one."""
@@ -183,13 +187,6 @@ class EvaluationLoop:
     def _batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         action = f"[_EvaluationLoop].{self.source.name.removesuffix('_dataloader')}_next"
         return self._hooks.profiler.wrap_iterator(action, batches(loader, self.source.name))
-
-    def _end_of_loader(self, dataloader_idx: int | None, log: bool) -> dict[str, float]:
-        if not log:
-            return {}
-        self._logged.inside_batches = False
-        of_loader: Mapping[str, Any] = self._logged.collect(self.results, on_step=False, dataloader_idx=dataloader_idx)
-        return {key: to_number(value) for key, value in of_loader.items()}
 
     def _call(self, hook: str) -> None:
         self.results.scope = self.results.scope_of(hook)

@@ -177,6 +177,7 @@ class FitLoop:
         progress = self._progress
         self._resuming_inside_epoch = progress.inside_epoch
         if not progress.inside_epoch:
+            self.is_last_batch = not progress.batch_in_epoch < self.max_batches < float("inf")
             progress.batch_in_epoch = 0
         self.epoch_random_state = epoch_random_state if progress.inside_epoch else None
 
@@ -232,7 +233,7 @@ class FitLoop:
         progress, logged = self._progress, self._logged
         logged.inside_batches = False
         of_epoch = logged.collect(self._results, on_step=False)
-        if not self._ended_early:
+        if self.is_last_batch:  # not where somebody asked to stop in the middle
             self._step_schedulers("epoch", plateau=True)
         logged.send(of_epoch, progress.logging_step)
         self._results.reset()
@@ -261,7 +262,7 @@ class FitLoop:
         batch_idx = progress.batch_in_epoch
         logged.inside_batches = state.inside_batches = True
         self._ended_early = False
-        manual = not self._module.automatic_optimization
+        accumulate = optimization.accumulate
 
         for batch, is_last in iterator:
             self.is_last_batch = is_last
@@ -273,7 +274,9 @@ class FitLoop:
             if start_hooks and batch is not None:
                 results.scope = start_scope
                 if any([hook(batch, batch_idx) == -1 for hook in start_hooks]):  # noqa: C419  every hook must run
-                    self._ended_early = True
+                    self._ended_early = self.is_last_batch = True
+                    progress.batches += 1
+                    self._step_schedulers("epoch", plateau=False)
                     break
             stepping = is_last or optimization.accumulate == 1 or (batch_idx + 1) % optimization.accumulate == 0
             outputs = run_batch(batch, batch_idx, stepping) if batch is not None else None
@@ -292,7 +295,7 @@ class FitLoop:
                 self._step_schedulers("epoch", plateau=False)
             if end_hooks:
                 results.scope = end_scope
-                shown = outputs_for_hooks(outputs, manual)
+                shown = outputs_for_hooks(outputs, accumulate) if batch is not None else None
                 for hook in end_hooks:
                     hook(shown, batch, batch_idx - 1)
             if stepping:

@@ -75,9 +75,7 @@ class Optimization:
         self._step_name = getattr(step, "__name__", "training_step")
         self._step_code = code_of(step if step is not None else module.training_step)
         self._weights = WindowWeights(self._step_name)
-        self._training_step = taking(step if step is not None else module.training_step, 2)
-        if precision.needs_context:
-            self._training_step = _inside(precision, self._training_step)
+        self._training_step = precision.around(taking(step if step is not None else module.training_step, 2))
         self._training_step = hooks.of_strategy(self._step_name, self._training_step)
         self._zero_grad = hooks.of_module("optimizer_zero_grad", self._zero_gradients)
         self._backward = hooks.of_strategy("backward", self._run_backward)
@@ -160,7 +158,7 @@ class Optimization:
                     self._zero_grad(batch_idx, optimizer)
                 if loss is not None:
                     require_scalar_loss(loss, self._step_name)
-                    self._backward(loss)
+                    loss = self._backward(loss).detach()
             return loss
 
         if not stepping:
@@ -232,7 +230,8 @@ class Optimization:
         else:
             optimizer.zero_grad()
 
-    def _run_backward(self, loss: Tensor) -> None:
+    def _run_backward(self, loss: Tensor) -> Tensor:
+        """Run backward; return the loss whose gradients were computed, its part of an accumulated one."""
         if self._weights.of_batch is not None:
             loss = self._weights.weigh(loss)
         elif self.accumulate > 1:
@@ -240,15 +239,15 @@ class Optimization:
             loss = loss / self.accumulate
         if self._before_backward_hooks:
             self._call(self._before_backward_hooks, loss)
-        if self._scales:
-            loss = self._precision.scale(loss)
+        scaled = self._precision.scale(loss) if self._scales else loss
         if self._own_backward:
             self._results.scope = self._results.scope_of("backward")
-            self._module.backward(loss)
+            self._module.backward(scaled)
         else:
-            loss.backward()
+            scaled.backward()
         if self._after_backward_hooks:
             self._call(self._after_backward_hooks)
+        return loss
 
     def _before_step(self, optimizer: Optimizer) -> None:
         """Unscale, run the hooks that look at gradients, and clip."""
@@ -318,18 +317,23 @@ class Optimization:
     def _run_step_by_hand(self, optimizer: Optimizer, closure: Callable[[], Any] | None) -> Any:
         """Do what a wrapper's ``step`` does in manual optimization: with the hooks and the count of steps."""
         scope = self._results.scope
-        if closure is not None and not isinstance(optimizer, LBFGS):
-            with torch.enable_grad():
-                closure()
-            closure = None
-        self._precision.unscale(optimizer)
-        if self._before_step_hooks:
-            self._call(self._before_step_hooks, optimizer)
-        if closure is None:
+
+        def closure_with_hooks() -> Any:
+            loss = None
+            if closure is not None:
+                self._results.scope = scope
+                with torch.enable_grad():
+                    loss = closure()
+            self._precision.unscale(optimizer)
+            if self._before_step_hooks:
+                self._call(self._before_step_hooks, optimizer)
+            return loss
+
+        if closure is None or self._precision.scaler is not None:
+            outcome = closure_with_hooks()
             self._precision.step(optimizer)
-            outcome = None
-        else:
-            outcome = optimizer.step(closure)
+        else:  # it may want the gradients several times
+            outcome = optimizer.step(closure_with_hooks)
         if optimizer is self._optimizers[0]:
             self._progress.global_step += 1
         self._results.scope = scope
@@ -381,19 +385,15 @@ def _step_with_closure(optimizer: Optimizer, closure: Callable[[], Any]) -> Any:
     return optimizer.step(closure)
 
 
-def _inside(precision: Precision, step: Callable[..., Any]) -> Callable[..., Any]:
-    def step_in_context(batch: Any, batch_idx: int) -> Any:
-        with precision.context():
-            return step(batch, batch_idx)
+def outputs_for_hooks(output: Any, accumulate: int) -> dict[str, Any]:
+    """Return what ``training_step`` returned as hooks get it: a dict with the loss, detached, as backward got it.
 
-    return step_in_context
-
-
-def outputs_for_hooks(output: Any, manual: bool) -> Any:
-    """Return what ``training_step`` returned as hooks get it: a dict with the detached loss."""
+    Where gradients are accumulated over 4 batches, that is a quarter of the loss. A skipped batch gives no entries.
+    """
     if output is None:
-        return {} if manual else None
-    if isinstance(output, dict):
-        loss = output.get("loss")
-        return {**output, "loss": loss.detach()} if loss is not None and hasattr(loss, "detach") else output
-    return {"loss": output.detach()} if hasattr(output, "detach") else {"loss": output}
+        return {}
+    outputs: dict[str, Any] = {**output} if isinstance(output, Mapping) else {"loss": output}
+    loss = outputs.get("loss")
+    if isinstance(loss, Tensor):
+        outputs["loss"] = loss.detach() / accumulate if accumulate > 1 else loss.detach()
+    return outputs

@@ -16,6 +16,7 @@ from fulmen.data.loaders import (
     noting_samples,
 )
 from fulmen.data.preparation import Prepare
+from fulmen.hardware.precision import Precision
 from fulmen.hooks import HookTable
 from fulmen.loops.evaluate import evaluation_step
 from fulmen.module import LightningModule
@@ -30,6 +31,7 @@ class PredictionLoop:
         hooks: which hooks are overridden.
         source: where the loaders come from.
         prepare: brings a batch to the device.
+        precision: in which number formats the step computes.
         limit: how many batches of each loader are used.
     """
 
@@ -39,11 +41,13 @@ class PredictionLoop:
         hooks: HookTable,
         source: LoaderSource,
         prepare: Prepare | None,
+        precision: Precision,
         limit: int | float,
     ) -> None:
         self._module = module
         self._hooks = hooks
         self._prepare = prepare
+        self._precision = precision
         self._limit = limit
         self.source = source
         self.combined: CombinedLoader | None = None
@@ -97,7 +101,8 @@ class PredictionLoop:
         results = Results(training=False)
         results.scope = results.scope_of("predict_step")  # in which nothing can be logged, which its name says
         module.__dict__["_results"] = results
-        step = hooks.of_strategy("predict_step", evaluation_step(module.predict_step, "predict_step", several))
+        step = self._precision.around(evaluation_step(module.predict_step, "predict_step", several))
+        step = hooks.of_strategy("predict_step", step)
         modes = [(submodule, submodule.training) for submodule in module.modules()]
         hooks.of_module("on_predict_model_eval", module.on_predict_model_eval)()
         self.epoch_batch_indices = [[] for _ in combined.flattened]

@@ -113,7 +113,7 @@ class Turns:
             for parameter in hidden:
                 parameter.requires_grad = False
             try:
-                outputs[turn.name] = outputs_for_hooks(turn.run(batch, batch_idx, stepping), manual=False)
+                outputs[turn.name] = outputs_for_hooks(turn.run(batch, batch_idx, stepping), accumulate=1)
             finally:
                 for parameter in hidden:
                     parameter.requires_grad = True
@@ -121,7 +121,7 @@ class Turns:
         if stepping and self._stepped:
             self._precision.update_scale()
         main = outputs.get(self._turns[0].name)
-        return outputs if main is None else {**outputs, "loss": main["loss"]}
+        return {**outputs, "loss": main["loss"]} if main else outputs
 
     def forward(self, batch: Any, batch_idx: int) -> None:
         """Run each optimizer's training step and nothing else."""
