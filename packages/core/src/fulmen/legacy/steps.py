@@ -18,7 +18,6 @@ from fulmen.legacy.spelling import say_old
 _RENAMED = {
     "tng_dataloader": "train_dataloader",
     "testing_step": "test_step",
-    "configure_sharded_model": "configure_model",
 }
 #: methods that nothing calls any more, and what is done today
 _NEVER_CALLED = {
@@ -35,11 +34,11 @@ def adapt_steps(module: Any, adapted: Adapted) -> None:
 
     name = type(module).__name__
     for old, modern in _RENAMED.items():
-        if hasattr(module, old) and not is_overridden(modern, module, LightningModule):
+        if is_overridden(old, module, LightningModule) and not is_overridden(modern, module, LightningModule):
             say_old("FUL108", f"`{name}.{old}`", f"`{modern}`", code_of(getattr(module, old)))
             adapted.replace(module, modern, getattr(module, old))
     for old, today in _NEVER_CALLED.items():
-        if hasattr(module, old):
+        if is_overridden(old, module, LightningModule):
             say_old("FUL103", f"`{name}.{old}`", f"nothing: {today}", code_of(getattr(module, old)))
     for stage in ("training", "validation", "test"):
         for end in (f"{stage}_step_end", *(("training_end",) if stage == "training" else ())):
