@@ -20,6 +20,7 @@ PUBLIC_FACES = {
     "fulmen.graph",
     "fulmen.histogram",
     "fulmen.hyperparameters",
+    "fulmen.legacy.spelling",
     "fulmen.logger",
     "fulmen.media",
     "fulmen.memory",

@@ -12,6 +12,7 @@ from torch import Tensor
 from fulmen.callback import Callback
 from fulmen.errors import MisconfigurationException
 from fulmen.rank import rank_zero_info, rank_zero_warn
+from fulmen_callbacks._old_arguments import of_early_stopping, with_old_arguments
 from fulmen_callbacks._schedule import fits, looks_at_epoch_end, missing_monitor
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class EarlyStopping(Callback):
     interface = (1, 0)
     run_order = 1
 
+    @with_old_arguments(of_early_stopping)
     def __init__(
         self,
         monitor: str,

@@ -21,6 +21,7 @@ from fulmen.callback import Checkpoint
 from fulmen.errors import MisconfigurationException
 from fulmen.rank import rank_zero_info
 from fulmen_callbacks import _checkpoint_files as files
+from fulmen_callbacks._old_arguments import of_checkpoint, with_old_arguments
 from fulmen_callbacks._schedule import (
     fits,
     looks_at_epoch_end,
@@ -89,6 +90,7 @@ class ModelCheckpoint(Checkpoint):
     FILE_EXTENSION = ".ckpt"
     STARTING_VERSION = 1
 
+    @with_old_arguments(of_checkpoint)
     def __init__(
         self,
         dirpath: str | os.PathLike[str] | None = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fulmen.advice import code_of
 from fulmen.callback import Callback
-from fulmen.hooks import taking
+from fulmen.hooks import is_overridden, taking
 from fulmen.legacy.adapted import argument_names, required_count
 from fulmen.legacy.returned import Returned
 from fulmen.legacy.spelling import say_old
@@ -86,9 +86,11 @@ class OldHooks(Callback):
 
     def add(self, module: LightningModule, callbacks: Sequence[Callback]) -> None:
         """Take up the old hooks of a module and of callbacks."""
+        from fulmen.module import LightningModule
+
         for stage, names in _EPOCH_ENDS.items():
             for name in names[::-1]:
-                if hasattr(module, name):
+                if is_overridden(name, module, LightningModule):
                     self._ends[stage] = name
                     self.collect(stage)
         for name in self._ends.values():
@@ -102,10 +104,10 @@ class OldHooks(Callback):
             )
         for callback in callbacks:
             for name, (hooks, modern) in _OLD_HOOKS.items():
-                if hasattr(callback, name):
+                if is_overridden(name, callback, Callback):
                     self._add_hook(name, hooks, modern, callback, _of_callback(getattr(callback, name)))
         for name, (hooks, modern) in {**_OLD_HOOKS, **_OLD_MODULE_HOOKS}.items():
-            if hasattr(module, name):
+            if is_overridden(name, module, LightningModule):
                 self._add_hook(name, hooks, modern, module, _of_module(getattr(module, name)))
         end = getattr(module, "training_end", None)
         if end is not None and required_count(end) == 0:

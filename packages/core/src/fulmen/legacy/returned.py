@@ -31,7 +31,9 @@ class Returned:
         code = list(_code_of_class(type(module)))
         #: the attributes and functions that the program's code names
         self.names = frozenset(name for one in code for name in one.co_names)
-        returns_dicts = any(not words.isdisjoint(_LOG_KEYS) for words in map(_literals, code))
+        #: the strings that stand in it
+        self.literals = frozenset(word for one in code for word in _literals(one))
+        returns_dicts = not self.literals.isdisjoint(_LOG_KEYS)
         makes_results = not _RESULT_NAMES.isdisjoint(self.names)
         self._makes_results = makes_results
         for name in ("training_step", "validation_step", "test_step"):

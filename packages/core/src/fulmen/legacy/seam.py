@@ -11,6 +11,7 @@ from fulmen.legacy.arguments import Carried, loaders_of, modern_arguments
 from fulmen.legacy.command_line import add_argparse_args, default_attributes, from_argparse_args, parse_argparser
 from fulmen.legacy.hooks import OldHooks, tell_of_init
 from fulmen.legacy.module_names import adapt_bar, give_names
+from fulmen.legacy.monitors import choose_monitors
 from fulmen.legacy.returned import Returned
 from fulmen.legacy.signatures import Signatures, refuse_bars
 from fulmen.legacy.steps import adapt_cluster_checkpoints, adapt_loaders, adapt_steps
@@ -64,6 +65,7 @@ def adapt(
     give_names(module, returned.names)
     adapt_bar(trainer, module, adapted, hooks, callbacks)
     refuse_bars(callbacks)
+    choose_monitors(callbacks, returned.literals)
     hooks.add(module, callbacks)
     signatures = Signatures(trainer, adapted, alternating, hooks)
     signatures.adapt_module(module)
