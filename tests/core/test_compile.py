@@ -22,6 +22,10 @@ QUIET: dict[str, Any] = {
 BATCHES = [torch.randn(4, 3, generator=torch.Generator().manual_seed(number)) for number in range(5)]
 
 
+# torch itself looks at the gradients of the tensors that compiled code is given.
+pytestmark = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf Tensor:UserWarning")
+
+
 class Graphs:
     """A backend of torch.compile that runs what it is given and counts the graphs."""
 
@@ -146,3 +150,88 @@ def test_an_unknown_backend_is_said_before_training() -> None:
 
     with pytest.raises(MisconfigurationException, match="'no-such-backend'.* does not work"):
         fit(Watched(True), compile={"backend": "no-such-backend"})
+
+
+# -------------------------------------------------------------------------- what the program compiled itself
+
+
+class Logs(Model):
+    """Logs in ``forward``, which is compiled, and all kinds of values in its steps."""
+
+    def __init__(self) -> None:
+        super().__init__(calls_itself=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = super().forward(x)
+        self.log("in_forward", out.mean(), on_step=True, on_epoch=True)
+        return out
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.log("constant", 2.0, on_epoch=True, batch_size=3)
+        self.log_dict({"a": loss.detach() * 2, "b": float(batch_idx)}, on_epoch=True, reduce_fx="max")
+        return loss
+
+
+def _forward_in_place(model: Logs, backend: Any) -> Any:
+    model.compile(backend=backend)
+    return model
+
+
+def _around(model: Logs, backend: Any) -> Any:
+    return torch.compile(model, backend=backend)
+
+
+def _steps(model: Logs, backend: Any) -> Any:
+    model.training_step = torch.compile(model.training_step, backend=backend)  # type: ignore[method-assign]
+    return model
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("way", [_forward_in_place, _around, _steps])
+def test_values_logged_in_compiled_code_are_right(way: Any, backend: str) -> None:
+    plain = fit(Logs()).callback_metrics
+    compiled = fit(way(Logs(), backend)).callback_metrics
+    assert set(compiled) == set(plain)
+    assert {"in_forward_epoch", "loss_epoch", "constant_epoch", "a_epoch", "b_epoch", "number"} <= set(plain)
+    for name, value in plain.items():
+        assert torch.allclose(compiled[name], value, rtol=1e-5, atol=1e-6), name
+
+
+@pytest.mark.parametrize("way", [_forward_in_place, _around, _steps])
+def test_logging_in_compiled_code_costs_no_recompilation_a_step(way: Any) -> None:
+    graphs, counts = Graphs(), []
+
+    class Count(fulmen.Callback):
+        def on_train_batch_end(self, *args: Any) -> None:
+            counts.append(graphs.count)
+
+    fit(way(Logs(), graphs), callbacks=[Count()])
+    assert counts[0] > 0
+    assert counts[len(BATCHES)] == counts[-1], counts  # nothing new from the second epoch on
+
+
+def test_a_module_that_torch_wraps_is_trained_and_saved_by_its_own_names(tmp_path: Path) -> None:
+    model, graphs = Model(calls_itself=False), Graphs()
+    trainer = fit(torch.compile(model, backend=graphs), limit_val_batches=0)  # type: ignore[arg-type]
+    assert graphs.count > 0
+    assert trainer.lightning_module is model
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    keys = torch.load(tmp_path / "a.ckpt", weights_only=True)["state_dict"]
+    assert list(keys) == list(model.state_dict())
+
+
+def test_parts_that_are_torchs_own_layers_are_compiled() -> None:
+    class Many(Model):
+        def __init__(self) -> None:
+            super().__init__(calls_itself=False)
+            self.first = nn.ModuleList([nn.Linear(3 + width, 4 + width) for width in range(12)])  # type: ignore[assignment]
+
+        def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+            for layer in self.first:
+                batch = layer(batch)
+            return batch.mean()
+
+    graphs = Graphs()
+    fit(Many(), compile={"backend": graphs, "dynamic": False}, limit_val_batches=0)
+    assert graphs.count == 12  # which only `training_step` calls, and more than torch keeps for one function

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -55,11 +57,33 @@ def compile_in_place(module: LightningModule, options: Mapping[str, Any]) -> Non
         if part._compiled_call_impl is not None:
             continue
         try:
-            part.compile(**options)
+            _compile(part, functools.partial(torch.compile, **options))
         except Exception as error:
             raise MisconfigurationException(
                 f"`compile={dict(options) or True!r}` does not work: {error}; choose another backend, or leave it off"
             ) from error
+
+
+def uncompiled(model: Any) -> Any:
+    """Return the module that ``torch.compile(module)`` wraps, its parts compiled as that says; others as they are."""
+    dynamo = sys.modules.get("torch._dynamo")  # imported by the first `torch.compile`, and not by us
+    if dynamo is None or not isinstance(model, dynamo.OptimizedModule):
+        return model
+    module = model._orig_mod
+    if isinstance(module, LightningModule):
+        for part in [*_parts(module), *([module] if is_overridden("forward", module, LightningModule) else [])]:
+            _compile(part, model.dynamo_ctx)
+    return module
+
+
+def _compile(part: nn.Module, compiled: Callable[[Callable[..., Any]], Any]) -> None:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return part._call_impl(*args, **kwargs)
+
+    # torch keeps what it compiled with the code, and only so many forms of one: each part has a copy of its own.
+    call.__code__ = call.__code__.replace()
+    # `part.compile()` compiles `_call_impl` itself, which torch skips for its own layers, such as a Sequential.
+    part._compiled_call_impl = compiled(call)
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:

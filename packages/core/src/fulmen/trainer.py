@@ -33,7 +33,7 @@ from fulmen.checkpoint.training_state import (
     restore_training,
     restore_weights,
 )
-from fulmen.compilation import compile_in_place, compile_options
+from fulmen.compilation import compile_in_place, compile_options, uncompiled
 from fulmen.data.combined import is_collection
 from fulmen.data.loaders import LoaderSource
 from fulmen.data.preparation import Prepare, preparation
@@ -376,7 +376,7 @@ class Trainer:
         self, fn: TrainerFn, model: LightningModule | None, datamodule: LightningDataModule | None
     ) -> Iterator[None]:
         """Begin an entry point; end it well, or with the exception's hooks, and always with a finished record."""
-        module = self._module if model is None else model
+        module = self._module if model is None else uncompiled(model)
         if module is None:
             raise MisconfigurationException(
                 f"`Trainer.{fn}` was called without a model, and nothing was fitted yet; pass the module"
