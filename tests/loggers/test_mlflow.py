@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import os
@@ -9,11 +10,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 
-from fulmen.errors import MisconfigurationException
 from fulmen.logger import Logger, MetricPoint, RunInfo
 from fulmen.testing import LoggerConformance, ReadBack
-from fulmen.testing.logger_conformance import StoredImage, StoredTable
+from fulmen.testing.logger_conformance import (
+    StoredCheckpoint,
+    StoredImage,
+    StoredMedia,
+    StoredTable,
+)
 
 pytestmark = [
     pytest.mark.sdk("mlflow"),
@@ -81,12 +87,18 @@ class TestMLFlowLoggerConforms(LoggerConformance):
 
     def read_back(self, folder: Path, logger: Logger) -> ReadBack:
         run_id = str(logger.run_id)
-        images, texts, tables, artifacts = [], [], [], {}
+        images, texts, tables, audios, videos, checkpoints = [], [], [], [], [], []
+        artifacts = {}
         files = _files(self.store, run_id)
         for name, content in files.items():
             key, _, file = name.rpartition("/")
             if not file.startswith("step_"):
-                artifacts[name] = content
+                if f"{key}/aliases.txt" not in files:
+                    artifacts[name] = content
+                elif file.endswith(".ckpt"):
+                    metadata = yaml.safe_load(files[f"{key}/metadata.yaml"])
+                    aliases = ast.literal_eval(files[f"{key}/aliases.txt"].decode())
+                    checkpoints.append(StoredCheckpoint(content, aliases, metadata["score"]))
                 continue
             step = int(file.split(".")[0].split("_")[1])
             if file.endswith(".png"):
@@ -95,11 +107,24 @@ class TestMLFlowLoggerConforms(LoggerConformance):
             elif file.endswith(".json"):
                 table = json.loads(content)
                 tables.append(StoredTable(key, step, table["columns"], table["data"]))
-            elif name.removesuffix("txt") + "png" not in files:
+            elif file.endswith((".wav", ".gif")):
+                caption = files.get(f"{name[:-3]}txt", b"").decode("utf-8") or None
+                (audios if file.endswith(".wav") else videos).append(StoredMedia(key, step, content, caption))
+            elif not any(f"{name[:-3]}{suffix}" in files for suffix in ("png", "wav", "gif")):
                 texts.append((key, step, content.decode("utf-8")))
         tables.sort(key=lambda table: table.step)
         params = _client(self.store).get_run(run_id).data.params
-        return ReadBack(_series(self.store, run_id), params, images, texts, tables, artifacts)
+        return ReadBack(
+            _series(self.store, run_id),
+            params,
+            images,
+            texts,
+            tables,
+            artifacts,
+            audios=audios,
+            videos=videos,
+            checkpoints=checkpoints,
+        )
 
 
 @pytest.mark.parametrize(
@@ -265,12 +290,6 @@ def test_a_dead_server_is_an_error_soon(
         logger.log_metrics({"loss": 1.0}, step=0)
     assert os.environ[name] == expected
     logger.shut("failed")
-
-
-@pytest.mark.parametrize("value", [True, "all"])
-def test_uploading_checkpoints_is_refused_rather_than_ignored(store: Path, value: Any) -> None:
-    with pytest.raises(MisconfigurationException, match="log_model"):
-        make_logger(store, log_model=value)
 
 
 def test_two_processes_may_make_one_experiment(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,14 @@ from packaging.version import Version
 from fulmen.errors import MisconfigurationException
 from fulmen.logger import Logger
 from fulmen.testing import LoggerConformance, ReadBack
-from fulmen.testing.logger_conformance import StoredImage, StoredTable
+from fulmen.testing.logger_conformance import (
+    StoredCheckpoint,
+    StoredGraph,
+    StoredHistogram,
+    StoredImage,
+    StoredMedia,
+    StoredTable,
+)
 
 pytestmark = pytest.mark.sdk("wandb")
 
@@ -132,7 +139,8 @@ class TestWandbLoggerConforms(LoggerConformance):
     def read_back(self, folder: Path, logger: Logger) -> ReadBack:
         run_id = str(logger.run_id)
         points: dict[str, list[tuple[int, float]]] = {}
-        images, texts, tables, artifacts = [], [], [], {}
+        images, texts, tables, histograms, audios, videos, checkpoints = [], [], [], [], [], [], []
+        artifacts, graph = {}, None
         for run, row in _rows(folder, run_id):
             step = int(row.get(STEP, -1))
             for key, value in row.items():
@@ -144,6 +152,20 @@ class TestWandbLoggerConforms(LoggerConformance):
                     captions = value.get("captions") or [None] * len(value["filenames"])
                     for name, caption in zip(value["filenames"], captions, strict=True):
                         images.append(StoredImage(key, step, (run / "files" / name).read_bytes(), caption))
+                elif value["_type"] == "histogram":
+                    histograms.append(StoredHistogram(key, step, value["bins"], value["values"]))
+                elif value["_type"] in ("audio", "videos"):
+                    kind = audios if value["_type"] == "audio" else videos
+                    several = value.get("audio") or value["videos"]
+                    captions = value.get("captions") or [one.get("caption") for one in several]
+                    for one, caption in zip(several, captions, strict=True):
+                        kind.append(StoredMedia(key, step, (run / "files" / one["path"]).read_bytes(), caption))
+                elif value["_type"] == "graph-file":
+                    drawn = json.loads((run / "files" / value["path"]).read_text(encoding="utf-8"))
+                    nodes: dict[str, list[str]] = {node["id"]: [] for node in drawn["nodes"]}
+                    for source, target in drawn["edges"]:
+                        nodes[target].append(source)
+                    graph = StoredGraph(nodes=nodes)
                 elif value["_type"] == "table-file":
                     table = json.loads((run / "files" / value["path"]).read_text(encoding="utf-8"))
                     if table["columns"] == ["text"]:
@@ -153,9 +175,25 @@ class TestWandbLoggerConforms(LoggerConformance):
         for _, record in _records(folder, run_id):
             if record.WhichOneof("record_type") == "artifact":
                 for entry in record.artifact.manifest.contents:
-                    if "run_table" not in record.artifact.type:
+                    if record.artifact.type == "model":
+                        content = Path(entry.local_path).read_bytes()
+                        score = json.loads(record.artifact.metadata)["score"]
+                        checkpoints.append(StoredCheckpoint(content, list(record.artifact.aliases), score))
+                    elif "run_table" not in record.artifact.type:
                         artifacts[entry.path] = Path(entry.local_path).read_bytes()
-        return ReadBack(points, _config(folder, run_id), images, texts, tables, artifacts)
+        return ReadBack(
+            points,
+            _config(folder, run_id),
+            images,
+            texts,
+            tables,
+            artifacts,
+            histograms,
+            audios,
+            videos,
+            graph,
+            checkpoints,
+        )
 
 
 def test_the_first_logger_is_the_run_of_the_process(tmp_path: Path) -> None:
@@ -327,14 +365,21 @@ def test_watch_logs_gradients(tmp_path: Path) -> None:
     model(torch.ones(1, 2)).sum().backward()
     logger.log_metrics({"loss": 1.0}, step=0)
     logger.shut("success")
+    shown = {key: value for _, row in _rows(tmp_path, logger.run_id) for key, value in row.items()}
+    assert shown["gradients/weight"]["_type"] == "histogram"
+
+
+def test_an_argument_that_wandb_lacks_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(MisconfigurationException, match="no argument 'tagz'; did you mean 'tags'"):
+        make_logger(tmp_path, tagz=["a"])
+
+
+def test_text_as_a_table(tmp_path: Path) -> None:
+    logger = make_logger(tmp_path)
+    logger.log_text("words", columns=["a", "b"], data=[["x", "y"]], step=1)
+    logger.shut("success")
     ((_, row),) = _rows(tmp_path, logger.run_id)
-    assert row["gradients/weight"]["_type"] == "histogram"
-
-
-@pytest.mark.parametrize("value", [True, "all"])
-def test_uploading_checkpoints_is_refused_rather_than_ignored(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(MisconfigurationException, match="log_model"):
-        make_logger(tmp_path, log_model=value)
+    assert (row["words"]["ncols"], row["words"]["nrows"], row[STEP]) == (2, 1, 1)
 
 
 def test_the_death_of_the_process_of_wandb_is_survived(tmp_path: Path) -> None:

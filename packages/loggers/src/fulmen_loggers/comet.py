@@ -10,6 +10,7 @@ import secrets
 import tempfile
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -175,7 +176,7 @@ class CometLogger(Logger):
 
     def log_histogram(self, key: str, values: Any, step: int | None = None) -> None:
         histogram = Histogram.of(values)
-        centres = [(left + right) / 2 for left, right in zip(histogram.edges, histogram.edges[1:], strict=False)]
+        centres = [(left + right) / 2 for left, right in pairwise(histogram.edges)]
         shown = CometHistogram()
         shown.add(centres, [int(count) for count in histogram.counts])
         exact = {"edges": list(histogram.edges), "counts": list(histogram.counts)}

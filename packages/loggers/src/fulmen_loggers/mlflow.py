@@ -14,16 +14,17 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.tracking.context.registry import resolve_tags
 
-from fulmen.errors import MisconfigurationException
-from fulmen.logger import Logger, MetricPoint, RunInfo
+from fulmen.audio import Audio
+from fulmen.logger import Logger, MetricPoint, RunInfo, SavedCheckpoint
 from fulmen.media import Image, Table
+from fulmen.video import Video
 from fulmen_loggers.values import flatten, plain_params, scalars, with_prefix
 
 _log = logging.getLogger(__name__)
@@ -61,15 +62,13 @@ class MLFlowLogger(Logger):
         tracking_uri: a server or database; ``MLFLOW_TRACKING_URI``, or the local database, by default.
         tags: tags of the run.
         save_dir: the folder of the local database; ``None`` for the working directory.
-        log_model: must be false in this version.
+        log_model: upload what ``ModelCheckpoint`` keeps at the end (``True``), or all that it writes (``"all"``), each
+            into a folder of its name with ``metadata.yaml`` and ``aliases.txt``.
         prefix: put before each key, with a ``-``.
         artifact_location: where the files of a new experiment go; the server's choice by default.
         run_id: a run to continue.
         synchronous: accepted for programs that have it; training never waits for MLflow, and no point is left
             to MLflow's own queue, which loses them when the process ends.
-
-    Raises:
-        MisconfigurationException: ``log_model`` is asked for.
     """
 
     interface = (1, 0)
@@ -81,17 +80,13 @@ class MLFlowLogger(Logger):
         tracking_uri: str | None = None,
         tags: Mapping[str, Any] | None = None,
         save_dir: str | os.PathLike[str] | None = None,
-        log_model: bool | str = False,
+        log_model: bool | Literal["all"] = False,
         prefix: str = "",
         artifact_location: str | None = None,
         run_id: str | None = None,
         synchronous: bool | None = None,
     ) -> None:
-        if log_model:
-            raise MisconfigurationException(
-                f"MLFlowLogger(log_model={log_model!r}) is not possible yet: this version uploads no "
-                "checkpoints by itself; use log_model=False and `trainer.logger.log_artifact(path)` after fit"
-            )
+        self.log_model = log_model
         self._experiment_name = experiment_name
         self._run_name = run_name
         self._tags = dict(tags or {})
@@ -202,6 +197,36 @@ class MLFlowLogger(Logger):
         table = Table.of(columns, data)
         content = {"columns": list(table.columns), "data": [list(row) for row in table.rows]}
         self._running_client().log_dict(self._run, content, f"{self._key(key)}/step_{step or 0}.json")
+
+    def log_audio(self, key: str, audios: Sequence[Any], step: int | None = None) -> None:
+        self._log_clips(key, [Audio.of(audio) for audio in audios], step)
+
+    def log_video(self, key: str, videos: Sequence[Any], step: int | None = None) -> None:
+        self._log_clips(key, [Video.of(video) for video in videos], step)
+
+    def _log_clips(self, key: str, clips: Sequence[Audio | Video], step: int | None) -> None:
+        with self._files(posixpath.dirname(f"{self._key(key)}/")) as folder:
+            for index, clip in enumerate(clips):
+                stem = f"step_{step or 0}_{index}"
+                (folder / f"{stem}.{clip.format}").write_bytes(clip.data)
+                if clip.caption:
+                    (folder / f"{stem}.txt").write_text(clip.caption, encoding="utf-8")
+
+    def log_checkpoint(self, checkpoint: SavedCheckpoint) -> None:
+        import yaml
+
+        # The layout that programs of this field know.
+        with self._files(_legal(Path(checkpoint.name).stem)) as folder:
+            (folder / "metadata.yaml").write_text(yaml.safe_dump(checkpoint.metadata), encoding="utf-8")
+            (folder / "aliases.txt").write_text(str(list(checkpoint.aliases)), encoding="utf-8")
+            target = folder / _legal(checkpoint.name)
+            if checkpoint.path.is_dir():
+                shutil.copytree(checkpoint.path, target)
+            else:
+                try:
+                    os.link(checkpoint.path, target)
+                except OSError:  # another disk
+                    shutil.copyfile(checkpoint.path, target)
 
     def log_artifact(self, path: str | os.PathLike[str], name: str | None = None) -> None:
         name = name or Path(path).name

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
+import struct
 from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tensorboard.compat.proto.attr_value_pb2 import AttrValue
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.graph_pb2 import GraphDef
+from tensorboard.compat.proto.node_def_pb2 import NodeDef
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.versions_pb2 import VersionDef
 from torch.utils.tensorboard.summary import hparams
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from fulmen.errors import MisconfigurationException
+from fulmen.audio import Audio
+from fulmen.graph import Graph
+from fulmen.histogram import Histogram
 from fulmen.logger import FolderLogger, RunInfo
 from fulmen.media import Image, Table
+from fulmen.video import Video
 from fulmen_loggers.values import flatten, plain_params, scalar, with_prefix, write_hparams_file
 
 _log = logging.getLogger(__name__)
@@ -35,7 +45,7 @@ class TensorBoardLogger(FolderLogger):
         save_dir: the root folder; ``None`` for the working directory.
         name: the folder below it.
         version: a number N for ``version_N``, a folder's name, or ``None`` for the first number that is free.
-        log_graph: must be false; call :meth:`log_graph` where the graph is wanted.
+        log_graph: show the model's graph when ``fit`` begins; it needs the model's ``example_input_array``.
         default_hp_metric: show hyper-parameters that come without metrics beside ``hp_metric = -1``;
             TensorBoard shows none that have no metric.
         prefix: put before each key, with a ``-``.
@@ -56,11 +66,7 @@ class TensorBoardLogger(FolderLogger):
         sub_dir: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        if log_graph:
-            raise MisconfigurationException(
-                "TensorBoardLogger(log_graph=True) is not possible: the trainer draws no graph by itself; "
-                "call `trainer.logger.log_graph(model, input)` once where it is wanted"
-            )
+        self.wants_graph = log_graph
         super().__init__(save_dir, name, version)
         self._default_hp_metric = default_hp_metric
         self._prefix = prefix
@@ -142,24 +148,17 @@ class TensorBoardLogger(FolderLogger):
             self._shown_hparams |= self.hparams.keys()
 
     def log_image(self, key: str, images: Sequence[Any], step: int | None = None) -> None:
-        key = with_prefix(self._prefix, key)
         pictures = [Image.of(image) for image in images]
-        for index, picture in enumerate(pictures):
-            # The file is handed over as it is; `SummaryWriter.add_image` would decode and encode it once
-            # more.
+        for tag, picture in self._tags(key, pictures):
+            # The file is handed over as it is; `SummaryWriter.add_image` would decode and encode it once more.
             image = Summary.Image(
                 encoded_image_string=picture.png,
                 height=picture.height,
                 width=picture.width,
                 colorspace=_PNG_CHANNELS[picture.png[25]],
             )
-            tag = key if len(pictures) == 1 else f"{key}/{index}"
             self._add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
-        if any(picture.caption for picture in pictures):
-            # TensorBoard has no caption of its own: a tag's description stays that of the first step for
-            # ever.
-            captions = "\n".join(f"{index}. {picture.caption or ''}" for index, picture in enumerate(pictures))
-            self._open_writer.add_text(f"{key}/captions", captions, step)
+        self._log_captions(key, [picture.caption for picture in pictures], step)
 
     def log_text(self, key: str, text: str, step: int | None = None) -> None:
         self._open_writer.add_text(with_prefix(self._prefix, key), text, step)
@@ -172,27 +171,61 @@ class TensorBoardLogger(FolderLogger):
         markdown = "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
         self._open_writer.add_text(with_prefix(self._prefix, key), markdown, step)
 
-    def log_graph(self, model: Any, input_array: Any = None) -> None:
-        """Draw the model's graph, by tracing one forward pass.
+    def log_histogram(self, key: str, values: Any, step: int | None = None) -> None:
+        histogram = Histogram.of(values)
+        edges, counts = histogram.edges, histogram.counts
+        centres = [(left + right) / 2 for left, right in pairwise(edges)]
+        self._open_writer.add_histogram_raw(
+            with_prefix(self._prefix, key),
+            min=edges[0],
+            max=edges[-1],
+            num=int(sum(counts)),
+            sum=sum(count * centre for count, centre in zip(counts, centres, strict=True)),
+            sum_squares=sum(count * centre**2 for count, centre in zip(counts, centres, strict=True)),
+            bucket_limits=list(edges[1:]),
+            bucket_counts=list(counts),
+            global_step=step,
+        )
 
-        Args:
-            model: a module; an ``example_input_array`` of its own is used where ``input_array`` is not given.
-            input_array: a tensor, or a tuple of the arguments of ``forward``.
-
-        Raises:
-            MisconfigurationException: there is no input.
-        """
-        if input_array is None:
-            input_array = getattr(model, "example_input_array", None)
-        if input_array is None:
-            raise MisconfigurationException(
-                "log_graph needs an input to trace the model with; pass `input_array`, or set "
-                "`example_input_array` on the model"
+    def log_audio(self, key: str, audios: Sequence[Any], step: int | None = None) -> None:
+        sounds = [Audio.of(audio) for audio in audios]
+        for tag, sound in self._tags(key, sounds):
+            shown = Summary.Audio(
+                encoded_audio_string=sound.data,
+                content_type=f"audio/{sound.format}",
+                sample_rate=sound.sample_rate or 0,
+                num_channels=sound.channels or 0,
+                length_frames=sound.frames or 0,
             )
-        with warnings.catch_warnings():
-            # torch's own TensorBoard writer still traces with what torch deprecated.
-            warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
-            self.experiment.add_graph(model, input_array)
+            self._add_summary(Summary(value=[Summary.Value(tag=tag, audio=shown)]), step)
+        self._log_captions(key, [sound.caption for sound in sounds], step)
+
+    def log_video(self, key: str, videos: Sequence[Any], step: int | None = None) -> None:
+        clips = [Video.of(video) for video in videos]
+        for clip in clips:
+            if clip.format != "gif":
+                raise ValueError(f"TensorBoard shows videos as GIFs only, but this one is {clip.format}")
+        for tag, clip in self._tags(key, clips):
+            width, height = struct.unpack("<HH", clip.data[6:10])
+            shown = Summary.Image(encoded_image_string=clip.data, height=height, width=width, colorspace=3)
+            self._add_summary(Summary(value=[Summary.Value(tag=tag, image=shown)]), step)
+        self._log_captions(key, [clip.caption for clip in clips], step)
+
+    def draw_graph(self, graph: Graph) -> None:
+        if not graph.nodes:
+            _log.warning(
+                "TensorBoard shows a model's graph only with an input to run it on: set `example_input_array` on the "
+                "model, or pass `input_array` to log_graph"
+            )
+            return
+        nodes = []
+        for node in graph.nodes:
+            shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in node.shape or ()])
+            shapes = AttrValue(list=AttrValue.ListValue(shape=[shape]))
+            nodes.append(NodeDef(name=node.name, op=node.op, input=node.inputs, attr={"_output_shapes": shapes}))
+        drawn = GraphDef(node=nodes, versions=VersionDef(producer=22))
+        file_writer: Any = self._open_writer.file_writer  # torch's types know only its first value, None
+        file_writer.add_event(Event(graph_def=drawn.SerializeToString()))
 
     def save(self) -> None:
         if self._writer is not None:
@@ -226,6 +259,17 @@ class TensorBoardLogger(FolderLogger):
         if self._writer is None:
             raise RuntimeError("TensorBoardLogger is closed; use `logger.experiment`, which opens it")
         return self._writer
+
+    def _tags(self, key: str, values: Sequence[Any]) -> list[tuple[str, Any]]:
+        """Return each of several values under one key with its tag."""
+        tag = with_prefix(self._prefix, key)
+        return [(tag if len(values) == 1 else f"{tag}/{index}", value) for index, value in enumerate(values)]
+
+    def _log_captions(self, key: str, captions: Sequence[str | None], step: int | None) -> None:
+        # TensorBoard has no caption of its own: a tag's description stays that of the first step for ever.
+        if any(captions):
+            words = "\n".join(f"{index}. {caption or ''}" for index, caption in enumerate(captions))
+            self._open_writer.add_text(f"{with_prefix(self._prefix, key)}/captions", words, step)
 
     def _write_hparams(self) -> None:
         if not self._are_hparams_due:

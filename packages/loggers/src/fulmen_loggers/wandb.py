@@ -1,8 +1,13 @@
-"""WandbLogger: runs at Weights & Biases, online or offline."""
+"""WandbLogger: runs at Weights & Biases, online or offline.
+
+This file is longer than 400 lines because W&B can show nearly everything, and its users know many methods.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import inspect
 import os
 import re
 import secrets
@@ -13,14 +18,24 @@ import weakref
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import wandb
 
-from fulmen.errors import MisconfigurationException
-from fulmen.logger import Logger, RunInfo
+from fulmen.audio import Audio
+from fulmen.errors import MisconfigurationException, nearest
+from fulmen.graph import Graph
+from fulmen.histogram import Histogram
+from fulmen.logger import Logger, RunInfo, SavedCheckpoint
 from fulmen.media import Image, Table
+from fulmen.video import Video
 from fulmen_loggers.values import plain_params, scalars, with_prefix
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_OPTIONS = frozenset(inspect.signature(wandb.init).parameters)
 
 #: The x axis of all charts. W&B's own step is never given: it drops rows whose step is lower than one before,
 #: and numbers the rows of a resumed offline run anew.
@@ -54,14 +69,17 @@ class WandbLogger(Logger):
         id: the same as ``version``.
         anonymous: let W&B make an account for somebody who has none.
         project: the project; the environment's ``WANDB_PROJECT``, or ``lightning_logs``, by default.
-        log_model: must be false in this version.
+        log_model: upload what ``ModelCheckpoint`` keeps at the end (``True``), or all that it writes (``"all"``), as
+            versions of one artifact with the aliases ``latest`` and ``best``. Offline, they are uploaded by
+            ``wandb sync``.
         experiment: a run of yours to log into.
         prefix: put before each key, with a ``-``.
-        checkpoint_name: the name of the checkpoints' artifact, once ``log_model`` is there.
+        checkpoint_name: the name of the checkpoints' artifact; ``model-ID`` by default.
+        add_file_policy: accepted for programs that pass it: files are kept beside the run until W&B has them.
         kwargs: for ``wandb.init``, such as ``entity``, ``group``, ``tags``, ``job_type`` or ``settings``.
 
     Raises:
-        MisconfigurationException: ``log_model`` is asked for.
+        MisconfigurationException: ``wandb.init`` has no such argument.
     """
 
     interface = (1, 0)
@@ -81,17 +99,18 @@ class WandbLogger(Logger):
         id: str | None = None,
         anonymous: bool | None = None,
         project: str | None = None,
-        log_model: bool | str = False,
+        log_model: bool | Literal["all"] = False,
         experiment: Any = None,
         prefix: str = "",
         checkpoint_name: str | None = None,
+        add_file_policy: Literal["mutable", "immutable"] = "mutable",
         **kwargs: Any,
     ) -> None:
-        if log_model:
+        for unknown in kwargs.keys() - _OPTIONS:
             raise MisconfigurationException(
-                f"WandbLogger(log_model={log_model!r}) is not possible yet: this version uploads no "
-                "checkpoints by itself; use log_model=False and `trainer.logger.log_artifact(path)` after fit"
+                f"WandbLogger has no argument {unknown!r}{nearest(unknown, _OPTIONS)}; see `wandb.init`"
             )
+        self.log_model = log_model
         self._offline = offline
         self._prefix = prefix
         self._checkpoint_name = checkpoint_name
@@ -149,8 +168,95 @@ class WandbLogger(Logger):
                 shown.append(wandb.Image(str(path), caption=picture.caption, **options))
             self._log({with_prefix(self._prefix, key): shown}, step)
 
-    def log_text(self, key: str, text: str, step: int | None = None) -> None:
-        self.log_table(key, ["text"], [[text]], step=step)
+    def log_text(
+        self,
+        key: str,
+        text: str | None = None,
+        step: int | None = None,
+        *,
+        columns: Sequence[str] | None = None,
+        data: Any = None,
+        dataframe: Any = None,
+    ) -> None:
+        """Deliver words, as a table of one cell; or a table of words by ``columns`` and ``data`` or ``dataframe``."""
+        if columns is not None or data is not None or dataframe is not None:
+            self.log_table(key, columns, data, step, dataframe)
+        else:
+            self.log_table(key, ["text"], [[text]], step=step)
+
+    def log_histogram(self, key: str, values: Any, step: int | None = None) -> None:
+        histogram = Histogram.of(values)
+        shown = wandb.Histogram(np_histogram=(np.array(histogram.counts), np.array(histogram.edges)))
+        self._log({with_prefix(self._prefix, key): shown}, step)
+
+    def log_audio(
+        self,
+        key: str,
+        audios: Sequence[Any],
+        step: int | None = None,
+        *,
+        sample_rate: Sequence[int | None] | None = None,
+        caption: Sequence[str | None] | None = None,
+    ) -> None:
+        rates, words = sample_rate or [None] * len(audios), caption or [None] * len(audios)
+        sounds = [Audio.of(*one) for one in zip(audios, rates, words, strict=True)]
+        if importlib.util.find_spec("soundfile") is None:  # or wandb raises what looks like an outage
+            raise ValueError("W&B takes sounds only where soundfile is installed: pip install soundfile")
+        self._log_clips(key, wandb.Audio, sounds, step)
+
+    def log_video(
+        self,
+        key: str,
+        videos: Sequence[Any],
+        step: int | None = None,
+        *,
+        fps: Sequence[float] | None = None,
+        caption: Sequence[str | None] | None = None,
+    ) -> None:
+        rates, words = fps or [4] * len(videos), caption or [None] * len(videos)
+        clips = [Video.of(*one) for one in zip(videos, rates, words, strict=True)]
+        self._log_clips(key, wandb.Video, clips, step)
+
+    def _log_clips(self, key: str, kind: type, clips: Sequence[Audio | Video], step: int | None) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            shown = []
+            for index, clip in enumerate(clips):
+                path = Path(folder, f"{index}.{clip.format}")
+                path.write_bytes(clip.data)
+                options = {"format": clip.format} if isinstance(clip, Video) else {}
+                shown.append(kind(str(path), caption=clip.caption, **options))
+            self._log({with_prefix(self._prefix, key): shown}, step)
+
+    def draw_graph(self, graph: Graph) -> None:
+        if not graph.nodes:
+            self._log({"graph_0/model": wandb.Table(columns=["text"], data=[[graph.text]])}, None)
+            return
+        shown: Any = wandb.Graph("torch")  # type: ignore[no-untyped-call]
+        for node in graph.nodes:
+            shown.add_node(id=node.name, name=node.name, class_name=node.op, output_shape=list(node.shape or ()))
+        for node in graph.nodes:
+            for source in node.inputs:
+                shown.add_edge(shown[source], shown[node.name])
+        self._log({"graph_0": shown}, None)
+
+    def log_checkpoint(self, checkpoint: SavedCheckpoint) -> None:
+        run = self._open_run()
+        # The file goes away once this returns, but W&B may not have read it by then.
+        folder = Path(run.dir).parent / "artifacts" / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / f"{len(list(folder.iterdir()))}-{checkpoint.name}"
+        name = re.sub(r"[^\w.-]", "-", self._checkpoint_name or f"model-{run.id}", flags=re.ASCII)
+        artifact = wandb.Artifact(name, type="model", metadata=checkpoint.metadata)
+        if checkpoint.path.is_dir():
+            shutil.copytree(checkpoint.path, kept)
+            artifact.add_dir(str(kept), name="model.ckpt", policy="immutable")
+        else:
+            try:
+                os.link(checkpoint.path, kept)
+            except OSError:  # another disk
+                shutil.copyfile(checkpoint.path, kept)
+            artifact.add_file(str(kept), name="model.ckpt", policy="immutable")
+        run.log_artifact(artifact, aliases=list(checkpoint.aliases))
 
     def log_table(
         self,
@@ -186,16 +292,39 @@ class WandbLogger(Logger):
         artifact.add_file(str(kept), name=name, policy="immutable")
         run.log_artifact(artifact)
 
-    def watch(self, model: Any, log: str | None = "gradients", log_freq: int = 100, log_graph: bool = True) -> None:
-        """Log histograms of the gradients, the parameters (``log="parameters"``) or ``"all"`` of a module.
+    def watch(
+        self, model: nn.Module, log: str | None = "gradients", log_freq: int = 100, log_graph: bool = True
+    ) -> Any:
+        """Log histograms as :meth:`fulmen.logger.Logger.watch` does, under the names that W&B's own ``watch`` has."""
+        return super().watch(model, log, log_freq, log_graph)
+
+    @staticmethod
+    def download_artifact(
+        artifact: str,
+        save_dir: str | os.PathLike[str] | None = None,
+        artifact_type: str | None = None,
+        use_artifact: bool | None = True,
+    ) -> str:
+        """Download an artifact from W&B.
 
         Args:
-            model: the module.
-            log: what to log.
-            log_freq: batches from one histogram to the next.
-            log_graph: log the module's graph too.
+            artifact: its path, such as ``"team/project/model:best"``.
+            save_dir: where to; W&B's choice by default.
+            artifact_type: its type.
+            use_artifact: note that the open run, if there is one, uses it.
+
+        Returns:
+            The folder in which its files are.
         """
-        self.experiment.watch(model, log=log, log_freq=log_freq, log_graph=log_graph)
+        if wandb.run is not None and use_artifact:
+            found = wandb.run.use_artifact(artifact, type=artifact_type)
+        else:
+            found = wandb.Api().artifact(artifact, type=artifact_type)
+        return str(found.download(root=None if save_dir is None else os.fspath(save_dir)))
+
+    def use_artifact(self, artifact: str, artifact_type: str | None = None) -> Any:
+        """Note that the run uses an artifact, and return W&B's ``Artifact``."""
+        return self.experiment.use_artifact(artifact, type=artifact_type)
 
     def close(self, status: str) -> None:
         run: Any = self._run
