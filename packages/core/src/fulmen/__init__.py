@@ -3,6 +3,7 @@
 Importing this package imports torch and nothing else that is large: no tracker, no torchvision, no rich.
 """
 
+import importlib as _importlib
 import logging as _logging
 import os as _os
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -20,6 +21,7 @@ from fulmen.seed import seed_everything
 from fulmen.trainer import Trainer
 
 if _TYPE_CHECKING:
+    from fulmen import tuner as tuner
     from fulmen import vision as vision
 
 __all__ = [
@@ -55,10 +57,8 @@ if _os.environ.get("POSSIBLE_USER_WARNINGS", "").lower() in ("0", "off"):
 
 
 def __getattr__(name: str) -> _Any:
-    if name == "vision":
-        import fulmen.vision
-
-        return fulmen.vision
+    if name in ("tuner", "vision"):
+        return _importlib.import_module(f"fulmen.{name}")
     found = _import_paths.found_in("", name)
     if found is not None:
         return found

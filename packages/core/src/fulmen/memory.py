@@ -13,7 +13,7 @@ from fulmen.data.transfer import rebuilt
 _WORDS_OF_ERRORS = (
     ("CUDA", "out of memory"),
     ("MPS", "out of memory"),
-    ("DefaultCPUAllocator", "allocate memory"),
+    ("DefaultCPUAllocator", "memory"),
     ("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED",),  # what cuDNN says where its workspace does not fit
 )
 

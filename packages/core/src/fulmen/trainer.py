@@ -7,6 +7,8 @@ each with its meaning.
 from __future__ import annotations
 
 import atexit
+import copy
+import dataclasses
 import functools
 import inspect
 import logging
@@ -56,7 +58,7 @@ from fulmen.loops.turns import Turns
 from fulmen.module import LightningModule
 from fulmen.optimizers import SchedulerConfig, is_named, named_optimizers, parse_optimizers
 from fulmen.options import Clipping, Debugging, Limits, Schedule, from_environment
-from fulmen.profilers.profiler import NoProfiler, Profiler, action_of, make_profiler
+from fulmen.profilers.profiler import NO_PROFILER, NoProfiler, Profiler, action_of, make_profiler
 from fulmen.progress import Progress
 from fulmen.rank import rank_zero_deprecation, rank_zero_info, rank_zero_warn
 from fulmen.results import Results
@@ -64,7 +66,7 @@ from fulmen.results_table import print_results
 from fulmen.seed import isolate_rng
 from fulmen.signals import ending_between_batches, is_interactive
 from fulmen.state import RunningStage, TrainerFn, TrainerState, TrainerStatus
-from fulmen.tracking.no_run import NoRun
+from fulmen.tracking.no_run import DummyLogger, NoRun
 from fulmen.tracking.run import Run, is_written_elsewhere
 
 #: ``legacy.import_paths`` finds the field's paths below this one, such as ``fulmen.trainer.states``
@@ -353,6 +355,7 @@ class Trainer:
         with self._entry(TrainerFn.PREDICTING, model, datamodule):
             self.state.stage = RunningStage.PREDICTING
             module = self.lightning_module
+            self._given_loaders = dataloaders
             source = self._source("predict_dataloader", dataloaders)
             self._check_source(source, "predict")
             self._set_up_module()
@@ -459,7 +462,7 @@ class Trainer:
     ) -> None:
         module = self.lightning_module
         self.state.stage = RunningStage.TRAINING
-        self._given_train_loaders = train_dataloaders
+        self._given_train_loaders, self._given_val_loaders = train_dataloaders, val_dataloaders
         path, checkpoint = self._read(ckpt_path, weights_only)
         if checkpoint is not None:
             self._continue_run(checkpoint, path)
@@ -468,13 +471,7 @@ class Trainer:
         if checkpoint is not None:
             restore_weights(self._parts(), checkpoint, path)
             restore_callbacks(self._parts(), checkpoint)
-        if self._compile_options is not None:
-            compile_in_place(module, self._compile_options)
-        configured = self._call(module, "configure_optimizers")
-        self._optimizers, self._schedulers = parse_optimizers(configured, module.automatic_optimization)
-        in_turns = module.automatic_optimization and is_named(configured)
-        self._check_optimizers(in_turns)
-        module.__dict__["_optimizer_wrappers"] = ()  # those of an earlier fit
+        self._configure_optimizers()
         hooks = self._hooks = HookTable(self, module, self._callbacks, self.profiler)
         results = self._results = self._logged.new_results(training=True)
         results.scope = results.scope_of("on_fit_start")
@@ -483,30 +480,7 @@ class Trainer:
             hook()
         self._log_hyperparameters()
         self._log_graph(module)
-        parts = (module, hooks, results, self._precision, self._clipping, self._progress)
-        if in_turns:
-            self._optimization = Turns(named_optimizers(configured), *parts)
-        else:
-            self._optimization = Optimization(self._optimizers, *parts)
-        self._optimization.accumulate = self._schedule.accumulate_grad_batches
-        loop = self._fit_loop = FitLoop(
-            module=module,
-            hooks=hooks,
-            source=self._source("train_dataloader", train_dataloaders),
-            limit=self._limits.train,
-            prepare=self._prepare(),
-            optimization=self._optimization,
-            schedulers=self._schedulers,
-            validation=self._validation_loop(val_dataloaders),
-            results=results,
-            logged=self._logged,
-            schedule=self._schedule,
-            debugging=self._debugging,
-            progress=self._progress,
-            state=self.state,
-        )
-        loop.run_validation = self._run_validation
-        loop.loader_mode = self._carried.loader_mode
+        loop = self._new_fit_loop(hooks, results)
         self._logged.clear()
         if checkpoint is not None:
             restore_training(self._parts(), checkpoint, path)
@@ -524,6 +498,48 @@ class Trainer:
             loop.run()
         for hook in hooks.on_fit_end:
             hook()
+
+    def _configure_optimizers(self) -> None:
+        module = self.lightning_module
+        if self._compile_options is not None:
+            compile_in_place(module, self._compile_options)
+        self._configured = self._call(module, "configure_optimizers")
+        self._optimizers, self._schedulers = parse_optimizers(self._configured, module.automatic_optimization)
+        self._check_optimizers(self._takes_turns)
+        module.__dict__["_optimizer_wrappers"] = ()  # those of an earlier fit
+
+    @property
+    def _takes_turns(self) -> bool:
+        return self.lightning_module.automatic_optimization and is_named(self._configured)
+
+    def _new_fit_loop(self, hooks: HookTable, results: Results) -> FitLoop:
+        """Return the loop of a fit whose optimizers are configured."""
+        module = self.lightning_module
+        parts = (module, hooks, results, self._precision, self._clipping, self._progress)
+        if self._takes_turns:
+            self._optimization = Turns(named_optimizers(self._configured), *parts)
+        else:
+            self._optimization = Optimization(self._optimizers, *parts)
+        self._optimization.accumulate = self._schedule.accumulate_grad_batches
+        loop = self._fit_loop = FitLoop(
+            module=module,
+            hooks=hooks,
+            source=self._source("train_dataloader", self._given_train_loaders),
+            limit=self._limits.train,
+            prepare=self._prepare(),
+            optimization=self._optimization,
+            schedulers=self._schedulers,
+            validation=self._validation_loop(self._given_val_loaders),
+            results=results,
+            logged=self._logged,
+            schedule=self._schedule,
+            debugging=self._debugging,
+            progress=self._progress,
+            state=self.state,
+        )
+        loop.run_validation = self._run_validation
+        loop.loader_mode = self._carried.loader_mode
+        return loop
 
     def _evaluate(
         self,
@@ -547,21 +563,14 @@ class Trainer:
                     f"`{stage}_step(self, batch, batch_idx)`"
                 )
             hook = "val_dataloader" if fn is TrainerFn.VALIDATING else "test_dataloader"
+            self._given_loaders = dataloaders
             source = self._source(hook, dataloaders)
             self._check_source(source, fn.value)
             self._set_up_module()
             self._load_for_evaluation(ckpt_path, fitted, weights_only)
             hooks = self._hooks = HookTable(self, module, self._callbacks, self.profiler)
             self._log_hyperparameters()
-            limit, name = (
-                (self._limits.val, "limit_val_batches")
-                if fn is TrainerFn.VALIDATING
-                else (self._limits.test, "limit_test_batches")
-            )
-            loop = EvaluationLoop(
-                stage, module, hooks, source, self._prepare(), self._precision, self._logged, limit, name
-            )
-            self._evaluation = loop
+            loop = self._new_evaluation_loop(hooks, source)
             self._logged.clear()
             loop.set_up()
             if loop.skip:
@@ -571,6 +580,41 @@ class Trainer:
             if verbose and self.is_global_zero:
                 print_results(fn.value, outputs, self.print)
             return outputs
+
+    def _new_evaluation_loop(self, hooks: HookTable, source: LoaderSource) -> EvaluationLoop:
+        """Return the loop of ``validate`` or ``test``."""
+        if self.state.fn is TrainerFn.VALIDATING:
+            stage, limit, name = "validation", self._limits.val, "limit_val_batches"
+        else:
+            stage, limit, name = "test", self._limits.test, "limit_test_batches"
+        module = self.lightning_module
+        self._evaluation = EvaluationLoop(
+            stage, module, hooks, source, self._prepare(), self._precision, self._logged, limit, name
+        )
+        return self._evaluation
+
+    def _trial(self) -> Trainer:
+        """Return a trainer like this one for a tuner to try things on.
+
+        It has counters and values of its own, and neither callbacks nor a run: what it does shows nowhere.
+        """
+        from fulmen.legacy import seam
+
+        trial = copy.copy(self)
+        trial._is_trial = True
+        trial.profiler = NO_PROFILER
+        trial.state = dataclasses.replace(self.state, should_stop=False)
+        trial._progress = copy.copy(self._progress)
+        trial._logged = LoggedMetrics(trial._progress, self._schedule.log_every_n_steps, self._debugging.barebones)
+        trial._loggers = [DummyLogger()] if self._loggers else []
+        trial._callbacks = [one for one in self._callbacks if isinstance(one, seam.OldHooks)]
+        trial._run = trial._close_run = None
+        trial._optimizers, trial._schedulers = list(self._optimizers), list(self._schedulers)
+        trial._hooks = trial._results = trial._optimization = None
+        trial._fit_loop = trial._evaluation = trial._prediction = None
+        return trial
+
+    _is_trial = False
 
     def _set_up_module(self) -> None:
         """Run the hooks that come before a loop, in the standard order, and move the module to its device."""
@@ -745,7 +789,7 @@ class Trainer:
         """Take the module's own callbacks; one of a type that is there already takes its place."""
         from fulmen.legacy import seam
 
-        own = _as_list(module.configure_callbacks())
+        own = [] if self._is_trial else _as_list(module.configure_callbacks())
         types = {seam.OldHooks, *(type(callback) for callback in own)}
         kept = [callback for callback in self._callbacks if type(callback) not in types]
         self._adapted, of_old = seam.adapt(self, self._carried, module, [*kept, *own], self._datamodule)
@@ -767,7 +811,7 @@ class Trainer:
     def _open_run(self) -> None:
         """Open the run's folder and journal, and start delivering to the loggers."""
         is_open = self._run is not None and not self._run.is_closed
-        if is_open or not self._loggers or self._debugging.fast_dev_run or not self.is_global_zero:
+        if is_open or not self._loggers or self._debugging.fast_dev_run or not self.is_global_zero or self._is_trial:
             return
         folder = self._run_folder()
         for logger in self._loggers:
@@ -1286,6 +1330,9 @@ class Trainer:
         return limited(length, self._limits.train, "limit_train_batches")
 
     _given_train_loaders: Any = None
+    _given_val_loaders: Any = None
+    _given_loaders: Any = None  # to an entry point other than fit
+    _configured: Any = None  # what `configure_optimizers` returned
 
     @property
     def _validation(self) -> EvaluationLoop | None:
@@ -1473,7 +1520,8 @@ class Trainer:
     @property
     def log_dir(self) -> str:
         """The run's folder; ``default_root_dir`` where nothing is logged."""
-        return str(self._run_folder()) if self._loggers and not self.fast_dev_run else self._default_root_dir
+        writes = self._loggers and not self.fast_dev_run and not self._is_trial
+        return str(self._run_folder()) if writes else self._default_root_dir
 
     @property
     def default_root_dir(self) -> str:

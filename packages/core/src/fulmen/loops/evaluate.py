@@ -102,16 +102,16 @@ class EvaluationLoop:
             For each loader, the logged values over the epoch.
         """
         module, results, logged, stage = self._module, self.results, self._logged, self.stage
-        combined = self.combined
-        assert combined is not None
-        several = combined.mode == "sequential" and len(combined.flattened) > 1
-        combined.limits = [min(count, most_batches) for count in self.max_batches]
         before = logged.active, logged.inside_batches, logged.dataloader_idx
         module.__dict__["_results"] = results
         logged.active, logged.inside_batches, logged.dataloader_idx = results, False, None
 
         self._enter_evaluation_mode()
-        self._call(f"on_{stage}_start")
+        self._call(f"on_{stage}_start")  # in which a BatchSizeFinder may ask for other loaders
+        combined = self.combined
+        assert combined is not None
+        several = combined.mode == "sequential" and len(combined.flattened) > 1
+        combined.limits = [min(count, most_batches) for count in self.max_batches]
         self._call(f"on_{stage}_epoch_start")
         for loader in combined.flattened:
             set_epoch(loader, epoch)

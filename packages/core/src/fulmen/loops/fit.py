@@ -428,9 +428,18 @@ class FitLoop:
     def _reload_if_due(self) -> None:
         every = self._schedule.reload_dataloaders_every_n_epochs
         if every and self._progress.epoch % every == 0 and not self._is_done():
-            self.set_up()
-            if self.validation is not None:
-                self.validation.set_up()
+            self.reload()
+
+    def is_of(self, hooks: HookTable | None) -> bool:
+        """Whether this loop was built with these hooks: the loop of the fit under way."""
+        return self._hooks is hooks
+
+    def reload(self) -> None:
+        """Ask for the loaders anew: for every n-th epoch, and where a batch size was changed."""
+        self._first_iterator = None
+        self.set_up()
+        if self.validation is not None:
+            self.validation.set_up()
 
     # ------------------------------------------------------------------------------------------- decisions
 

@@ -93,20 +93,20 @@ class PredictionLoop:
         Returns:
             The predictions in order; one list for each loader where there are several.
         """
-        combined = self.combined
-        assert combined is not None
-        combined.limits = self.max_batches
-        several = combined.mode == "sequential" and len(combined.flattened) > 1
         hooks, prepare, module = self._hooks, self._prepare, self._module
         results = Results(training=False)
         results.scope = results.scope_of("predict_step")  # in which nothing can be logged, which its name says
         module.__dict__["_results"] = results
-        step = self._precision.around(evaluation_step(module.predict_step, "predict_step", several))
-        step = hooks.of_strategy("predict_step", step)
         modes = [(submodule, submodule.training) for submodule in module.modules()]
         hooks.of_module("on_predict_model_eval", module.on_predict_model_eval)()
-        self.epoch_batch_indices = [[] for _ in combined.flattened]
-        self._call("on_predict_start")
+        self.epoch_batch_indices = [[] for _ in self.combined.flattened] if self.combined is not None else []
+        self._call("on_predict_start")  # in which a BatchSizeFinder may ask for other loaders
+        combined = self.combined
+        assert combined is not None
+        combined.limits = self.max_batches
+        several = combined.mode == "sequential" and len(combined.flattened) > 1
+        step = self._precision.around(evaluation_step(module.predict_step, "predict_step", several))
+        step = hooks.of_strategy("predict_step", step)
         self._call("on_predict_epoch_start")
         predictions: list[list[Any]] = [[] for _ in combined.flattened]
         started = batches(combined, self.source.name)
