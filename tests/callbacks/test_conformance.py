@@ -15,6 +15,7 @@ from fulmen_callbacks import (
     BackboneFinetuning,
     BaseFinetuning,
     BasePredictionWriter,
+    DeviceStatsMonitor,
     EarlyStopping,
     EMAWeightAveraging,
     GradientAccumulationScheduler,
@@ -22,11 +23,13 @@ from fulmen_callbacks import (
     LambdaCallback,
     LearningRateMonitor,
     ModelCheckpoint,
+    ModelPruning,
     ModelSummary,
     OnExceptionCheckpoint,
     PredictionWriter,
     SpikeDetection,
     StochasticWeightAveraging,
+    ThroughputMonitor,
     Timer,
     TQDMProgressBar,
     WeightAveraging,
@@ -201,3 +204,20 @@ class TestPredictionWriter(CallbackConformance):
 
     def make_another(self) -> Callback:
         return PredictionWriter(self.folder, filename="others")
+
+
+class TestThroughputMonitor(CallbackConformance):
+    def make(self) -> Callback:
+        return ThroughputMonitor()
+
+
+class TestDeviceStatsMonitor(CallbackConformance):
+    def make(self) -> Callback:
+        return DeviceStatsMonitor(cpu_stats=True)
+
+
+class TestModelPruning(CallbackConformance):
+    observes = False  # it prunes
+
+    def make(self) -> Callback:
+        return ModelPruning("l1_unstructured", amount=0.2)

@@ -316,6 +316,62 @@ def base_prediction_writer(pl: ModuleType, case: Case, folder: Path) -> Any:
     return {"seen": seen, "returned": returned}
 
 
+# --------------------------------------------------------------------------------------------- ModelPruning
+
+MODEL_PRUNING: list[Case] = [
+    # The lottery once only: Lightning's copy of the first weights is trained on after it was used.
+    {
+        "args": {
+            "pruning_fn": "l1_unstructured",
+            "amount": 0.3,
+            "use_lottery_ticket_hypothesis": lambda epoch: epoch == 2,
+        }
+    },
+    {"args": {"pruning_fn": "l1_unstructured", "amount": 0.3, "use_lottery_ticket_hypothesis": False}},
+    {
+        "args": {
+            "pruning_fn": "l1_unstructured",
+            "amount": 0.4,
+            "use_global_unstructured": False,
+            "parameter_names": ["weight"],
+            "use_lottery_ticket_hypothesis": False,
+        }
+    },
+    {
+        "args": {
+            "pruning_fn": "ln_structured",
+            "amount": 1,
+            "use_global_unstructured": False,
+            "pruning_dim": 0,
+            "pruning_norm": 1,
+            "parameter_names": ["weight"],
+            "use_lottery_ticket_hypothesis": False,
+            "apply_pruning": lambda epoch: epoch == 1,
+        },
+        "only": True,
+    },
+    {
+        "args": {
+            "pruning_fn": "l1_unstructured",
+            "amount": lambda epoch: 0.1 * (epoch + 1),
+            "use_lottery_ticket_hypothesis": lambda epoch: epoch == 0,
+        }
+    },
+]
+
+
+def model_pruning(pl: ModuleType, case: Case, folder: Path) -> Any:
+    module = module_of(pl, sgd)
+    arguments = dict(case["args"])
+    if case.get("only"):  # structured pruning needs two dimensions
+        arguments["parameters_to_prune"] = [(module.backbone[0], "weight"), (module.head, "weight")]
+    callback = pl.callbacks.ModelPruning(**arguments)
+    trainer = trainer_of(pl, folder, [callback], max_epochs=3)
+    trainer.fit(module, loader())
+    zeros = {name: int((value == 0).sum()) for name, value in module.named_parameters()}
+    return {"weights": floats(module.state_dict()), "zeros": dict(sorted(zeros.items()))}
+
+
 # ------------------------------------------------------------------------------------------- SpikeDetection
 
 _CALM = [1.0, 0.9, 0.95, 0.8, 0.7, 0.75, 0.6, 0.5]
@@ -514,6 +570,7 @@ PLAYS: dict[str, tuple[Callable[[ModuleType, Case, Path], Any], list[Case]]] = {
     "learning_rate_monitor": (learning_rate_monitor, LEARNING_RATE_MONITOR),
     "base_prediction_writer": (base_prediction_writer, BASE_PREDICTION_WRITER),
     "gradient_accumulation_scheduler": (gradient_accumulation_scheduler, GRADIENT_ACCUMULATION_SCHEDULER),
+    "model_pruning": (model_pruning, MODEL_PRUNING),
     "spike_detection": (spike_detection, SPIKE_DETECTION),
     "stochastic_weight_averaging": (stochastic_weight_averaging, STOCHASTIC_WEIGHT_AVERAGING),
     "timer": (timer, TIMER),

@@ -9,17 +9,20 @@ if TYPE_CHECKING:
     from fulmen_callbacks.backbone_finetuning import BackboneFinetuning
     from fulmen_callbacks.base_finetuning import BaseFinetuning
     from fulmen_callbacks.base_prediction_writer import BasePredictionWriter, WriteInterval
+    from fulmen_callbacks.device_stats_monitor import DeviceStatsMonitor
     from fulmen_callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
     from fulmen_callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
     from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
     from fulmen_callbacks.lambda_callback import LambdaCallback
     from fulmen_callbacks.learning_rate_monitor import LearningRateMonitor
     from fulmen_callbacks.model_checkpoint import ModelCheckpoint
+    from fulmen_callbacks.model_pruning import ModelPruning
     from fulmen_callbacks.model_summary import ModelSummary
     from fulmen_callbacks.on_exception_checkpoint import OnExceptionCheckpoint
     from fulmen_callbacks.prediction_writer import PredictionWriter
     from fulmen_callbacks.spike_detection import SpikeDetection, TrainingSpikeException
     from fulmen_callbacks.stochastic_weight_averaging import StochasticWeightAveraging
+    from fulmen_callbacks.throughput_monitor import ThroughputMonitor
     from fulmen_callbacks.timer import Timer
     from fulmen_callbacks.tqdm_progress_bar import TQDMProgressBar
     from fulmen_callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
@@ -28,6 +31,7 @@ __all__ = [
     "BackboneFinetuning",
     "BaseFinetuning",
     "BasePredictionWriter",
+    "DeviceStatsMonitor",
     "EMAWeightAveraging",
     "EarlyStopping",
     "EarlyStoppingReason",
@@ -36,12 +40,14 @@ __all__ = [
     "LambdaCallback",
     "LearningRateMonitor",
     "ModelCheckpoint",
+    "ModelPruning",
     "ModelSummary",
     "OnExceptionCheckpoint",
     "PredictionWriter",
     "SpikeDetection",
     "StochasticWeightAveraging",
     "TQDMProgressBar",
+    "ThroughputMonitor",
     "Timer",
     "TrainingSpikeException",
     "WeightAveraging",
@@ -52,6 +58,7 @@ _MODULE_OF = {
     "BackboneFinetuning": "backbone_finetuning",
     "BaseFinetuning": "base_finetuning",
     "BasePredictionWriter": "base_prediction_writer",
+    "DeviceStatsMonitor": "device_stats_monitor",
     "EMAWeightAveraging": "weight_averaging",
     "EarlyStopping": "early_stopping",
     "EarlyStoppingReason": "early_stopping",
@@ -60,12 +67,14 @@ _MODULE_OF = {
     "LambdaCallback": "lambda_callback",
     "LearningRateMonitor": "learning_rate_monitor",
     "ModelCheckpoint": "model_checkpoint",
+    "ModelPruning": "model_pruning",
     "ModelSummary": "model_summary",
     "OnExceptionCheckpoint": "on_exception_checkpoint",
     "PredictionWriter": "prediction_writer",
     "SpikeDetection": "spike_detection",
     "StochasticWeightAveraging": "stochastic_weight_averaging",
     "TQDMProgressBar": "tqdm_progress_bar",
+    "ThroughputMonitor": "throughput_monitor",
     "Timer": "timer",
     "TrainingSpikeException": "spike_detection",
     "WeightAveraging": "weight_averaging",

@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from fulmen_callbacks.backbone_finetuning import BackboneFinetuning
     from fulmen_callbacks.base_finetuning import BaseFinetuning
     from fulmen_callbacks.base_prediction_writer import BasePredictionWriter
+    from fulmen_callbacks.device_stats_monitor import DeviceStatsMonitor
     from fulmen_callbacks.early_stopping import EarlyStopping
     from fulmen_callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
     from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
     from fulmen_callbacks.lambda_callback import LambdaCallback
     from fulmen_callbacks.learning_rate_monitor import LearningRateMonitor
     from fulmen_callbacks.model_checkpoint import ModelCheckpoint
+    from fulmen_callbacks.model_pruning import ModelPruning
     from fulmen_callbacks.model_summary import ModelSummary
     from fulmen_callbacks.on_exception_checkpoint import OnExceptionCheckpoint
     from fulmen_callbacks.prediction_writer import PredictionWriter
     from fulmen_callbacks.spike_detection import SpikeDetection
     from fulmen_callbacks.stochastic_weight_averaging import StochasticWeightAveraging
+    from fulmen_callbacks.throughput_monitor import ThroughputMonitor
     from fulmen_callbacks.timer import Timer
     from fulmen_callbacks.tqdm_progress_bar import TQDMProgressBar
     from fulmen_callbacks.weight_averaging import EMAWeightAveraging, WeightAveraging
@@ -34,6 +37,7 @@ __all__ = [
     "BaseFinetuning",
     "BasePredictionWriter",
     "Callback",
+    "DeviceStatsMonitor",
     "EMAWeightAveraging",
     "EarlyStopping",
     "GradientAccumulationScheduler",
@@ -41,12 +45,14 @@ __all__ = [
     "LambdaCallback",
     "LearningRateMonitor",
     "ModelCheckpoint",
+    "ModelPruning",
     "ModelSummary",
     "OnExceptionCheckpoint",
     "PredictionWriter",
     "SpikeDetection",
     "StochasticWeightAveraging",
     "TQDMProgressBar",
+    "ThroughputMonitor",
     "Timer",
     "WeightAveraging",
 ]
