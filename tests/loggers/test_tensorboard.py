@@ -34,7 +34,7 @@ def make_logger(folder: Path, **kwargs: Any) -> Any:
 def _events(folder: str) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    everything = {"scalars": 0, "images": 0, "tensors": 0}
+    everything = dict.fromkeys(("audio", "histograms", "images", "scalars", "tensors"), 0)
     events = EventAccumulator(folder, size_guidance=everything, purge_orphaned_data=False)
     return events.Reload()
 

@@ -122,10 +122,15 @@ def make_plugins(plugins: Any, precision: Any, device_type: str) -> tuple[Precis
 
 def make_loggers(logger: Any, root: str, debugging: Debugging) -> list[Logger]:
     """Return the loggers that ``Trainer(logger=...)`` stands for."""
-    if logger is False or debugging.barebones:
+    if debugging.barebones:
         return []
     if debugging.fast_dev_run:
-        return [DummyLogger()]
+        return [] if logger is False else [DummyLogger()]
+    chosen = os.environ.get("FULMEN_LOGGER")
+    if chosen:
+        logger = _from_environment(chosen)
+    if logger is False:
+        return []
     if logger is None or logger is True:
         name = default_logger()
         return [] if name is None else [make_logger(name, root)]
@@ -142,6 +147,14 @@ def make_loggers(logger: Any, root: str, debugging: Debugging) -> list[Logger]:
                 "that class, or use an installed one by name"
             )
     return loggers
+
+
+def _from_environment(text: str) -> bool | list[str]:
+    """Return what ``FULMEN_LOGGER`` stands for: true, false, or names of loggers, separated by ``;``."""
+    word = parsed(text.strip())
+    if isinstance(word, bool):
+        return word
+    return [spec.strip() for spec in text.split(";") if spec.strip()]
 
 
 def default_logger() -> str | None:
@@ -177,12 +190,20 @@ def make_logger(spec: str, root: str, folder: Path | None = None) -> Logger:
             raise MisconfigurationException(
                 f"the logger {spec!r} has the option {part!r} without a value; write {name}:{part}=VALUE"
             )
-        arguments[key.strip()] = parsed(value.strip())
+        arguments[key.strip()] = _as_argument(cls, key.strip(), value.strip())
     try:
         logger: Logger = cls(**arguments)
     except TypeError as error:
         raise MisconfigurationException(f"the logger {spec!r} cannot be made: {error}") from error
     return logger
+
+
+def _as_argument(cls: type, name: str, text: str) -> Any:
+    """Return a value from a text: as it is where the argument is one of words, such as an id of digits only."""
+    parameter = inspect.signature(cls).parameters.get(name)
+    types = {word.strip() for word in str(parameter.annotation).split("|")} if parameter is not None else set()
+    takes_words_only = "str" in types and not types & {"bool", "int", "float", "Any"}
+    return text if takes_words_only and text.lower() != "none" else parsed(text)
 
 
 def companions(loggers: Sequence[Logger], folder: Path) -> list[Logger]:

@@ -90,7 +90,7 @@ class Trainer:
         precision: ``"32-true"`` (default), ``"64-true"``, ``"16-mixed"``, ``"bf16-mixed"``, ``"16-true"``,
             ``"bf16-true"``.
         logger: ``True`` for TensorBoard if it is installed and CSV otherwise, ``False`` for none, a name such as
-            ``"wandb"``, a ``Logger``, or a list of names and loggers.
+            ``"wandb"``, a ``Logger``, or a list of names and loggers. The environment's ``FULMEN_LOGGER`` overrides it.
         callbacks: a callback or a list of them; a name of an installed one is accepted as well.
         fast_dev_run: run this many batches of everything (``True``: 1) and write nothing, to see whether it runs.
         max_epochs: stop after so many epochs; 1000 if no limit is given, -1 for none.
