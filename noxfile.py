@@ -25,6 +25,7 @@ ROOT = Path(__file__).parent
 PACKAGES = ("core", "loggers", "callbacks", "metrics")
 # The extras whose adapters exist.
 EXTRAS = (
+    "cli",
     "comet",
     "tensorboard",
     "wandb",
@@ -39,7 +40,7 @@ EXTRAS = (
 )
 # These only name an SDK until their adapters come: `nox -s one_extra` tries them too, `make test` does not. deepspeed
 # (which compiles when it is installed) and ray are left out.
-EXTRAS_TO_COME = ("cli", "report")
+EXTRAS_TO_COME = ("report",)
 TRACKERS = ("comet_ml", "tensorboard", "wandb", "mlflow", "neptune_scale", "trackio")
 
 TORCH = ("-c", "constraints/torch.txt")
@@ -49,7 +50,7 @@ PYTEST = ("pytest", "pytest-timeout")
 # What the tests of a package need: our own wheels with their extras, then the packages of others.
 # The pictures of a callback are tested with every tracker, hence the loggers beside the callbacks.
 TEST_NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "core": (("core[testing]",), ("torchvision", "onnx>=1.16", "onnxscript>=0.5")),
+    "core": (("core[cli,testing]",), ("torchvision", "onnx>=1.16", "onnxscript>=0.5")),
     "loggers": (("loggers[comet,mlflow,neptune-scale,tensorboard,trackio,wandb]", "core[testing]"), ()),
     "callbacks": (
         ("callbacks[parquet,rich]", "core[testing]", "loggers[comet,mlflow,neptune-scale,tensorboard,trackio,wandb]"),

@@ -34,7 +34,7 @@ ADAPTERS = {
         "fulmen.metrics:Metrics",
     ],
     "rich": ["rich.progress:Progress"],
-    "cli": ["jsonargparse:ArgumentParser"],
+    "cli": ["fulmen.cli:LightningCLI", "jsonargparse:ArgumentParser"],
     "comet": ["fulmen_loggers.comet:CometLogger", "comet_ml:OfflineExperiment"],
     "neptune": ["fulmen_loggers.neptune:NeptuneLogger", "neptune:init_run"],
     "neptune-scale": ["fulmen_loggers.neptune:NeptuneLogger", "neptune_scale:Run"],

@@ -64,6 +64,8 @@ CODES: dict[str, str] = {
     "FUL037": "fewer batches than are accumulated",
     "FUL038": "a scheduler that never steps",
     "FUL039": "two values of one name in the progress bar",
+    "FUL040": "arguments are given twice",
+    "FUL041": "the command line replaces `configure_optimizers`",
 }
 
 _silent: set[str] = set()

@@ -8,7 +8,9 @@ import inspect
 import pickle
 import types
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch import nn
@@ -48,6 +50,21 @@ def is_picklable(obj: object) -> bool:
     return True
 
 
+_given: ContextVar[Mapping[str, Any] | None] = ContextVar(
+    "hyper-parameters of the object that is being made", default=None
+)
+
+
+@contextmanager
+def given_hyperparameters(hparams: Mapping[str, Any]) -> Iterator[None]:
+    """Have ``save_hyperparameters()`` inside keep these, whatever ``__init__`` was called with."""
+    token = _given.set(hparams)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
 class HyperparametersMixin:
     """Gives ``save_hyperparameters`` and ``hparams``; shared by modules and data modules, holds no other state."""
 
@@ -81,6 +98,13 @@ class HyperparametersMixin:
         """
         self._log_hyperparams = logger
         if len(args) == 1 and (args[0] is None or args[0] == {}):
+            return
+        given = _given.get()
+        if given is not None and not args:
+            kept = [ignore] if isinstance(ignore, str) else list(ignore or ())
+            self._hparams_name = "kwargs"
+            self.hparams.update((name, value) for name, value in given.items() if name not in kept)
+            self._hparams_initial = {name: _apart(value) for name, value in self.hparams.items()}
             return
         if frame is None:
             current = inspect.currentframe()

@@ -96,8 +96,20 @@ def _make(
         hparams = kept_hyperparameters(cls, checkpoint, name_of(path), weights_only is False, overrides)
         for key in _OLD_KEYS if issubclass(cls, LightningModule) else ():
             hparams = {**(checkpoint.get(key) or {}), **hparams}
-    for name in ("_instantiator", "_class_path"):  # of command lines: names of code to import, which we never follow
-        hparams.pop(name, None)
+    hparams.pop("_instantiator", None)
+    class_path = hparams.pop("_class_path", None)
+    described = [name for name, value in hparams.items() if name not in overrides and _describes_objects(value)]
+    if described:  # by a command line: names of code to import
+        if weights_only is not False:
+            raise MisconfigurationException(
+                f"{name_of(path)} was made by a command line, and its hyper-parameter `{described[0]}` names classes "
+                f"to import: {str(hparams[described[0]])!r:.120}. Pass the object, "
+                f"`{cls.__name__}.load_from_checkpoint(path, {described[0]}=...)`, or weights_only=False if you trust "
+                "whoever wrote the file"
+            )
+        from fulmen.cli.lightning_cli import instantiate_module
+
+        return instantiate_module(cls, class_path, {**hparams, **overrides})
     arguments = _arguments(cls, hparams, checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_NAME), overrides)
     try:
         inspect.signature(cls).bind(**arguments)
@@ -109,6 +121,13 @@ def _make(
             "`__init__` to have it kept"
         ) from error
     return cls(**arguments)
+
+
+def _describes_objects(value: Any) -> bool:
+    """Whether a configuration's value stands for objects to make."""
+    if isinstance(value, Mapping):
+        return "class_path" in value or any(map(_describes_objects, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_describes_objects, value))
 
 
 def _arguments(cls: type, hparams: dict[str, Any], name: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,56 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import fulmen
 from fulmen.errors import FulmenError
+
+if TYPE_CHECKING:
+    from fulmen.cli.lightning_cli import (
+        ArgsType as ArgsType,
+    )
+    from fulmen.cli.lightning_cli import (
+        LightningArgumentParser as LightningArgumentParser,
+    )
+    from fulmen.cli.lightning_cli import (
+        LightningCLI as LightningCLI,
+    )
+    from fulmen.cli.lightning_cli import (
+        LRSchedulerCallable as LRSchedulerCallable,
+    )
+    from fulmen.cli.lightning_cli import (
+        OptimizerCallable as OptimizerCallable,
+    )
+    from fulmen.cli.lightning_cli import (
+        ReduceLROnPlateau as ReduceLROnPlateau,
+    )
+    from fulmen.cli.lightning_cli import (
+        SaveConfigCallback as SaveConfigCallback,
+    )
+    from fulmen.cli.lightning_cli import (
+        instantiate_class as instantiate_class,
+    )
+
+_OF_LIGHTNING_CLI = (
+    "ArgsType",
+    "LRSchedulerCallable",
+    "LightningArgumentParser",
+    "LightningCLI",
+    "OptimizerCallable",
+    "ReduceLROnPlateau",
+    "SaveConfigCallback",
+    "instantiate_class",
+)
+__all__ = [*_OF_LIGHTNING_CLI, "main"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_LIGHTNING_CLI:  # jsonargparse is imported when one of these is named
+        from fulmen.cli import lightning_cli
+
+        return getattr(lightning_cli, name)
+    raise AttributeError(f"module 'fulmen.cli' has no attribute {name!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
