@@ -190,7 +190,7 @@ def docs(session: nox.Session) -> None:
     """
     session.install("mkdocs", "mkdocs-material", "mkdocstrings[python]", *PINNED)
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
-    _install_wheels(session, "umbrella[metrics,mlflow,rich,tensorboard,wandb]", "metrics")
+    _install_wheels(session, "umbrella[cli,metrics,mlflow,rich,tensorboard,wandb]", "metrics")
     session.install("matplotlib", *PYTEST, *PINNED)
     _pytest(session, "tests/docs")
 
