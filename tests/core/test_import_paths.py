@@ -16,6 +16,7 @@ import fulmen as pl
 from fulmen import advice
 from fulmen.legacy import import_paths
 from fulmen.legacy.spelling import OldSpellingWarning
+from fulmen.registry import CALLBACKS, installed
 
 TABLES = {**import_paths.PATHS, **import_paths.OLD_PATHS}
 FACES = ("callbacks", "loggers", "metrics")
@@ -150,3 +151,34 @@ def test_accuracy_of_earlier_versions() -> None:
     assert metric.compute() == 0.75
     metric.reset()
     assert metric.compute() == 0
+
+
+def test_names_of_faces_that_are_no_plug_ins() -> None:
+    from fulmen.callbacks import Checkpoint, ProgressBar
+
+    assert (Checkpoint, ProgressBar) == (pl.callback.Checkpoint, pl.callback.ProgressBar)
+    assert pl.profilers.SimpleProfiler.__name__ == "SimpleProfiler"
+    with pytest.raises(pl.MisconfigurationException, match=r"torch\.ao\.quantization"):
+        pl.callbacks.QuantizationAwareTraining()
+
+
+@pytest.mark.skipif("tqdm_progress_bar" not in installed(CALLBACKS), reason="needs fulmen-callbacks")
+def test_the_tqdm_bar_by_its_older_name() -> None:
+    with pytest.warns(OldSpellingWarning, match=r"FUL106.*`TQDMProgressBar\(refresh_rate=20\)`"):
+        bar = pl.callbacks.ProgressBar(refresh_rate=20)
+    assert type(bar) is pl.callbacks.TQDMProgressBar
+
+    def init_train_tqdm(self: Any) -> Any:
+        return pl.callbacks.TQDMProgressBar.init_train_tqdm(self)
+
+    with pytest.warns(OldSpellingWarning, match=r"FUL106.*`class Mine\(TQDMProgressBar\)`"):
+        mine = type("Mine", (pl.callbacks.ProgressBar,), {"init_train_tqdm": init_train_tqdm})
+    assert issubclass(mine, pl.callbacks.TQDMProgressBar)
+    assert mine(refresh_rate=3).refresh_rate == 3
+
+    class Own(pl.callbacks.ProgressBar):
+        def __init__(self, words: str) -> None:
+            self.words = words
+
+    assert Own("modern").words == "modern"
+    assert Own.__bases__ == (pl.callbacks.ProgressBar,)

@@ -10,7 +10,6 @@ import torch
 from legacy_programs import QUIET, Collects, Small, codes, loader, quietly, weights
 
 import fulmen as pl
-from fulmen.errors import MisconfigurationException
 from fulmen.legacy import spelling
 
 
@@ -450,15 +449,6 @@ def test_the_bar_shows_what_a_module_says() -> None:
     assert [sorted(one) for one in Bar.shown] == [["loss", "phase"]]
     assert codes(messages) == ["FUL107", "FUL107"]
     assert not hasattr(Bar(), "phase")
-
-
-def test_a_bar_derived_from_the_old_class_is_told() -> None:
-    class Bar(pl.callback.ProgressBar):
-        def init_train_tqdm(self) -> Any:
-            return None
-
-    with pytest.raises(MisconfigurationException, match="derive the class from fulmen.callbacks.TQDMProgressBar"):
-        fit(Small(), callbacks=Bar(), enable_progress_bar=None)
 
 
 def test_hyperparameters_are_kept_by_assignment(tmp_path: Path) -> None:

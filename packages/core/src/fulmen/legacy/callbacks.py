@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from fulmen.callback import Callback
+from fulmen.errors import MisconfigurationException
 from fulmen.gradients import grad_norm
+from fulmen.legacy.spelling import say_old
 
 
 class TerminateOnNaN(Callback):
@@ -41,3 +43,33 @@ class TrackGradNorm(Callback):
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """Log the norms."""
         pl_module.log_dict(grad_norm(pl_module, self._norm_type))
+
+
+class GPUStatsMonitor:
+    """Makes a ``DeviceStatsMonitor``, which measures what there is; ``XLAStatsMonitor`` as well."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return the ``DeviceStatsMonitor``."""
+        from fulmen.registry import CALLBACKS, load
+
+        say_old("FUL106", f"`{cls.__name__}(...)`", "`DeviceStatsMonitor()`")
+        return load(CALLBACKS, "device_stats_monitor")()
+
+
+class XLAStatsMonitor(GPUStatsMonitor):
+    """Makes a ``DeviceStatsMonitor``."""
+
+
+class QuantizationAwareTraining:
+    """Is no more."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Say what there is.
+
+        Raises:
+            MisconfigurationException: always.
+        """
+        raise MisconfigurationException(
+            "there is no QuantizationAwareTraining any more; prepare the model with torch.ao.quantization.prepare_qat "
+            "in `configure_model`, and convert it after fit"
+        )

@@ -35,8 +35,8 @@ PATHS: dict[str, dict[str, str]] = {
     "callbacks.model_summary": {"callbacks": "ModelSummary"},
     "callbacks.on_exception_checkpoint": {"callbacks": "OnExceptionCheckpoint"},
     "callbacks.prediction_writer": {"callbacks": "BasePredictionWriter"},
-    "callbacks.progress": {"callback": "ProgressBar", "callbacks": "RichProgressBar TQDMProgressBar"},
-    "callbacks.progress.progress_bar": {"callback": "ProgressBar"},
+    "callbacks.progress": {"legacy.bars": "ProgressBar", "callbacks": "RichProgressBar TQDMProgressBar"},
+    "callbacks.progress.progress_bar": {"legacy.bars": "ProgressBar"},
     "callbacks.progress.rich_progress": {"callbacks": "RichProgressBar"},
     "callbacks.progress.tqdm_progress": {"callbacks": "TQDMProgressBar"},
     "callbacks.pruning": {"callbacks": "ModelPruning"},
@@ -59,7 +59,8 @@ PATHS: dict[str, dict[str, str]] = {
     "loggers.neptune": {"loggers": "NeptuneLogger"},
     "loggers.tensorboard": {"loggers": "TensorBoardLogger"},
     "loggers.wandb": {"loggers": "WandbLogger"},
-    "plugins": {"hardware.precision": "Precision"},
+    "plugins": {"checkpoint.io": "CheckpointIO TorchCheckpointIO", "hardware.precision": "Precision"},
+    "plugins.io": {"checkpoint.io": "CheckpointIO TorchCheckpointIO"},
     "plugins.precision": {"hardware.precision": "Precision"},
     "plugins.precision.precision": {"hardware.precision": "Precision"},
     "pytorch": {
@@ -69,6 +70,7 @@ PATHS: dict[str, dict[str, str]] = {
         "callback": "Callback",
         "seed": "seed_everything",
     },
+    "profilers.base": {"profilers": "PassThroughProfiler"},
     "strategies": {"hardware.strategies.single_device": "SingleDeviceStrategy"},
     "strategies.single_device": {"hardware.strategies.single_device": "SingleDeviceStrategy"},
     "trainer.states": {"state": "RunningStage TrainerFn TrainerState TrainerStatus"},
@@ -85,7 +87,7 @@ PATHS: dict[str, dict[str, str]] = {
         "shared_parameters": "find_shared_parameters set_shared_parameters",
     },
     "utilities.combined_loader": {"data.combined": "CombinedLoader"},
-    "utilities.exceptions": {"errors": "MisconfigurationException"},
+    "utilities.exceptions": {"errors": "MisconfigurationException SIGTERMException"},
     "utilities.grads": {"gradients": "grad_norm"},
     "utilities.memory": {"memory": "garbage_collection_cuda is_oom_error recursive_detach"},
     "utilities.model_helpers": {"hooks": "is_overridden"},
@@ -109,7 +111,7 @@ PATHS: dict[str, dict[str, str]] = {
 #: the same for paths that only Lightning 0.x and 1.x had; importing one warns
 OLD_PATHS: dict[str, dict[str, str]] = {
     "callbacks.base": {"callback": "Callback"},
-    "callbacks.gpu_stats_monitor": {"callbacks": "DeviceStatsMonitor=GPUStatsMonitor"},
+    "callbacks.gpu_stats_monitor": {"legacy.callbacks": "GPUStatsMonitor"},
     "callbacks.lr_logger": {"callbacks": "LearningRateMonitor=LearningRateLogger"},
     "callbacks.progress.base": {"callback": "ProgressBar=ProgressBarBase"},
     "callbacks.pt_callbacks": {"callbacks": "EarlyStopping ModelCheckpoint"},
@@ -140,13 +142,18 @@ OLD_PATHS: dict[str, dict[str, str]] = {
     "utilities.model_utils": {"hooks": "is_overridden"},
 }
 
+#: names of the field that a face hands out, although no plug-in has them
+NAMES: dict[str, dict[str, str]] = {
+    "callbacks": {"callback": "Checkpoint", "legacy.bars": "ProgressBar"},
+}
+
 #: names of ``fulmen`` itself, of its faces and of the paths above that only 0.x and 1.x had
 OLD_NAMES: dict[str, dict[str, str]] = {
     "": {"legacy.decorators": "data_loader", "legacy.step_results": "EvalResult TrainResult"},
     "callbacks": {
-        "callbacks": "DeviceStatsMonitor=GPUStatsMonitor DeviceStatsMonitor=XLAStatsMonitor "
-        "LearningRateMonitor=LearningRateLogger",
+        "callbacks": "LearningRateMonitor=LearningRateLogger",
         "callback": "ProgressBar=ProgressBarBase",
+        "legacy.callbacks": "GPUStatsMonitor QuantizationAwareTraining XLAStatsMonitor",
     },
     "loggers": {
         "logger": "Logger=LightningLoggerBase",
@@ -203,7 +210,7 @@ class _Loader:
 
 _FACES = ("callbacks", "loggers", "metrics")
 #: modules of ours that `import fulmen` leaves out, although programs name them as its attributes
-_LAZY = ("cli", "demos")
+_LAZY = ("cli", "demos", "profilers")
 
 
 def found_in(owner: str, name: str) -> Any:
@@ -211,7 +218,9 @@ def found_in(owner: str, name: str) -> Any:
 
     It is a path of the tables, such as ``fulmen.utilities``, or an old name; ``None`` if it is neither.
     """
-    places = _places(OLD_NAMES.get(owner, {}))
+    current, places = _places(NAMES.get(owner, {})), _places(OLD_NAMES.get(owner, {}))
+    if name in current:
+        return _resolve(*current[name])
     if name not in places:
         return _submodule(owner, name)
     module, attribute = places[name]

@@ -13,7 +13,7 @@ from fulmen.legacy.hooks import OldHooks, tell_of_init
 from fulmen.legacy.module_names import adapt_bar, give_names
 from fulmen.legacy.monitors import choose_monitors
 from fulmen.legacy.returned import Returned
-from fulmen.legacy.signatures import Signatures, refuse_bars
+from fulmen.legacy.signatures import Signatures
 from fulmen.legacy.steps import adapt_cluster_checkpoints, adapt_loaders, adapt_steps
 from fulmen.legacy.trainer_names import trainer_attribute
 from fulmen.legacy.truncated import Truncated
@@ -64,7 +64,6 @@ def adapt(
     adapt_cluster_checkpoints(trainer, module, adapted)
     give_names(module, returned.names)
     adapt_bar(trainer, module, adapted, hooks, callbacks)
-    refuse_bars(callbacks)
     choose_monitors(callbacks, returned.literals)
     hooks.add(module, callbacks)
     signatures = Signatures(trainer, adapted, alternating, hooks)

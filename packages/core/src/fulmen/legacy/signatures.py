@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dis
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fulmen.advice import code_of
 from fulmen.callback import Callback
-from fulmen.errors import MisconfigurationException
 from fulmen.hooks import is_overridden
 from fulmen.legacy.adapted import Adapted, argument_names, required_count
 from fulmen.legacy.alternating import Alternating
@@ -252,20 +251,3 @@ def _evaluates_often(optimizer: Any) -> bool:
     from torch.optim import LBFGS
 
     return isinstance(getattr(optimizer, "optimizer", optimizer), LBFGS)
-
-
-def refuse_bars(callbacks: Sequence[Callback]) -> None:
-    """Raise for a progress bar that was derived from the tqdm bar under its old name.
-
-    Raises:
-        MisconfigurationException: it has ``init_train_tqdm`` or its like, but not the class that calls it.
-    """
-    from fulmen.callback import ProgressBar
-
-    for callback in callbacks:
-        makes = next((name for name in dir(callback) if name.startswith("init_") and name.endswith("_tqdm")), None)
-        if isinstance(callback, ProgressBar) and makes and not hasattr(type(callback), "init_predict_tqdm"):
-            raise MisconfigurationException(
-                f"`{type(callback).__name__}.{makes}` is never called by a ProgressBar; derive the class from "
-                "fulmen.callbacks.TQDMProgressBar"
-            )
