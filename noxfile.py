@@ -191,7 +191,7 @@ def docs(session: nox.Session) -> None:
     session.install("mkdocs", "mkdocs-material", "mkdocstrings[python]", *PINNED)
     session.run("mkdocs", "build", "--strict", "--quiet", env={"NO_MKDOCS_2_WARNING": "1"})
     _install_wheels(session, "umbrella[cli,metrics,mlflow,rich,tensorboard,wandb]", "metrics")
-    session.install("matplotlib", *PYTEST, *PINNED)
+    session.install("matplotlib", "scikit-learn", *PYTEST, *PINNED)
     _pytest(session, "tests/docs")
 
 
@@ -310,6 +310,17 @@ def demo(session: nox.Session) -> None:
     tracker = next((word for word in session.posargs if word in TRACKERS), "tensorboard")
     _install_wheels(session, f"umbrella[{tracker},vision]", "metrics", others=("scikit-learn", *PINNED))
     session.run("python", "examples/digits.py", *session.posargs)
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """The same programs in Lightning and in Fulmen, bit for bit; `-- --random 200` for programs drawn at random."""
+    others = Path(session.create_tmp()) / "lightning"
+    session.run("uv", "venv", "--quiet", "--clear", "--python", str(session.python or sys.executable), str(others))
+    lightning = str(others / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    session.run("uv", "pip", "install", "--quiet", "--python", lightning, "lightning==2.6.6", "numpy", *TORCH)
+    _install_wheels(session, "umbrella")
+    session.run("python", "benchmarks/parity.py", "--lightning", lightning, "--fulmen", "python", *session.posargs)
 
 
 @nox.session
