@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import fulmen
-from fulmen.checkpoint.io import CheckpointIO, TorchCheckpointIO
+from fulmen.checkpoint.checkpoint_io import CheckpointIO, TorchCheckpointIO
 from fulmen.errors import CheckpointError, MisconfigurationException
 from fulmen.hardware.accelerators import Accelerator
 from fulmen.hardware.precision import Precision

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from fulmen.callback import Callback, Checkpoint, ProgressBar
-from fulmen.checkpoint.io import CheckpointIO, TorchCheckpointIO
+from fulmen.checkpoint.checkpoint_io import CheckpointIO, TorchCheckpointIO
 from fulmen.errors import MisconfigurationException
 from fulmen.hardware.accelerators import Accelerator
 from fulmen.hardware.precision import Precision
@@ -98,7 +98,7 @@ def make_plugins(plugins: Any, precision: Any, device_type: str) -> tuple[Precis
         if not isinstance(one, (Precision, CheckpointIO)):
             raise MisconfigurationException(
                 f"`plugins` holds {one!r:.80}, a {type(one).__name__}; a plug-in is a `fulmen.hardware.precision."
-                "Precision` or a `fulmen.checkpoint.io.CheckpointIO`"
+                "Precision` or a `fulmen.checkpoint.checkpoint_io.CheckpointIO`"
             )
     for kind in (of_precision, of_checkpoints):
         if len(kind) > 1:

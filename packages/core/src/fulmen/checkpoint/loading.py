@@ -13,6 +13,7 @@ from typing import IO, Any, TypeVar
 import torch
 from torch import Tensor
 
+from fulmen.checkpoint.described import describes_objects, make_described
 from fulmen.checkpoint.format import is_url, name_of, read_checkpoint
 from fulmen.checkpoint.kept_hyperparameters import kept_hyperparameters
 from fulmen.checkpoint.training_state import load_weights
@@ -98,7 +99,7 @@ def _make(
             hparams = {**(checkpoint.get(key) or {}), **hparams}
     hparams.pop("_instantiator", None)
     class_path = hparams.pop("_class_path", None)
-    described = [name for name, value in hparams.items() if name not in overrides and _describes_objects(value)]
+    described = [name for name, value in hparams.items() if name not in overrides and describes_objects(value)]
     if described:  # by a command line: names of code to import
         if weights_only is not False:
             raise MisconfigurationException(
@@ -107,9 +108,7 @@ def _make(
                 f"`{cls.__name__}.load_from_checkpoint(path, {described[0]}=...)`, or weights_only=False if you trust "
                 "whoever wrote the file"
             )
-        from fulmen.cli.lightning_cli import instantiate_module
-
-        return instantiate_module(cls, class_path, {**hparams, **overrides})
+        return make_described(cls, class_path, {**hparams, **overrides})
     arguments = _arguments(cls, hparams, checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_NAME), overrides)
     try:
         inspect.signature(cls).bind(**arguments)
@@ -121,13 +120,6 @@ def _make(
             "`__init__` to have it kept"
         ) from error
     return cls(**arguments)
-
-
-def _describes_objects(value: Any) -> bool:
-    """Whether a configuration's value stands for objects to make."""
-    if isinstance(value, Mapping):
-        return "class_path" in value or any(map(_describes_objects, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(_describes_objects, value))
 
 
 def _arguments(cls: type, hparams: dict[str, Any], name: str | None, overrides: Mapping[str, Any]) -> dict[str, Any]:

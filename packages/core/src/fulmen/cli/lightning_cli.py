@@ -18,7 +18,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -53,7 +53,6 @@ ArgsType: TypeAlias = list[str] | dict[str, Any] | Namespace | None
 OptimizerCallable: TypeAlias = Callable[[Any], Optimizer]
 
 _AUTOMATIC = "AUTOMATIC"
-T = TypeVar("T")
 
 
 class ReduceLROnPlateau(_TorchReduceLROnPlateau):
@@ -561,26 +560,6 @@ def _import_plugins_named_in(args: Any) -> None:
 
 def _is_config(file: Path) -> bool:
     return file.suffix in (".yaml", ".yml", ".json") and file.is_file()
-
-
-def instantiate_module(cls: type[T], class_path: str | None, hparams: Mapping[str, Any]) -> T:
-    """Make a module or data module of hyper-parameters that a command line kept; imports the classes that they name.
-
-    Args:
-        cls: its class, or the one that it derives from.
-        class_path: its own class where the user chose it.
-        hparams: the arguments of ``__init__``; objects may stand as ``{"class_path": ..., "init_args": ...}``.
-    """
-    parser = ArgumentParser(exit_on_error=False)
-    if class_path is None:
-        parser.add_class_arguments(cls, "owner", fail_untyped=False)
-        config: dict[str, Any] = dict(hparams)
-    else:
-        parser.add_subclass_arguments(cls, "owner", fail_untyped=False)
-        config = {"class_path": class_path, "dict_kwargs": dict(hparams)}
-    with given_hyperparameters(hparams):
-        made: T = parser.instantiate(parser.parse_object({"owner": config}))["owner"]
-    return made
 
 
 def _class_of_function(function: Callable[..., Any]) -> type:

@@ -59,8 +59,8 @@ PATHS: dict[str, dict[str, str]] = {
     "loggers.neptune": {"loggers": "NeptuneLogger"},
     "loggers.tensorboard": {"loggers": "TensorBoardLogger"},
     "loggers.wandb": {"loggers": "WandbLogger"},
-    "plugins": {"checkpoint.io": "CheckpointIO TorchCheckpointIO", "hardware.precision": "Precision"},
-    "plugins.io": {"checkpoint.io": "CheckpointIO TorchCheckpointIO"},
+    "plugins": {"checkpoint.checkpoint_io": "CheckpointIO TorchCheckpointIO", "hardware.precision": "Precision"},
+    "plugins.io": {"checkpoint.checkpoint_io": "CheckpointIO TorchCheckpointIO"},
     "plugins.precision": {"hardware.precision": "Precision"},
     "plugins.precision.precision": {"hardware.precision": "Precision"},
     "pytorch": {

@@ -6,6 +6,9 @@ logger. A call that fails is made again, or its record is skipped with a warning
 
 How far it came is kept in a cursor, written after the logger's ``save``. What a crash leaves unsaved is unsure: a
 logger that can tell (``TellsPoints``) is asked what it has of it; another one gets it again.
+
+This file is longer than 400 lines because a reader should find all that one thread does, and what others may ask of it,
+in one place.
 """
 
 from __future__ import annotations
