@@ -27,6 +27,8 @@ from fulmen_callbacks import (
     ModelSummary,
     OnExceptionCheckpoint,
     PredictionWriter,
+    RichModelSummary,
+    RichProgressBar,
     SpikeDetection,
     StochasticWeightAveraging,
     ThroughputMonitor,
@@ -221,3 +223,15 @@ class TestModelPruning(CallbackConformance):
 
     def make(self) -> Callback:
         return ModelPruning("l1_unstructured", amount=0.2)
+
+
+class TestRichProgressBar(CallbackConformance):
+    def make(self) -> Callback:
+        pytest.importorskip("rich")
+        return RichProgressBar()
+
+
+class TestRichModelSummary(CallbackConformance):
+    def make(self) -> Callback:
+        pytest.importorskip("rich")
+        return RichModelSummary()

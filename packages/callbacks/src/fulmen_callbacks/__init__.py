@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from fulmen_callbacks.model_summary import ModelSummary
     from fulmen_callbacks.on_exception_checkpoint import OnExceptionCheckpoint
     from fulmen_callbacks.prediction_writer import PredictionWriter
+    from fulmen_callbacks.rich_model_summary import RichModelSummary
+    from fulmen_callbacks.rich_progress_bar import RichProgressBar, RichProgressBarTheme
     from fulmen_callbacks.spike_detection import SpikeDetection, TrainingSpikeException
     from fulmen_callbacks.stochastic_weight_averaging import StochasticWeightAveraging
     from fulmen_callbacks.throughput_monitor import ThroughputMonitor
@@ -44,6 +46,9 @@ __all__ = [
     "ModelSummary",
     "OnExceptionCheckpoint",
     "PredictionWriter",
+    "RichModelSummary",
+    "RichProgressBar",
+    "RichProgressBarTheme",
     "SpikeDetection",
     "StochasticWeightAveraging",
     "TQDMProgressBar",
@@ -71,6 +76,9 @@ _MODULE_OF = {
     "ModelSummary": "model_summary",
     "OnExceptionCheckpoint": "on_exception_checkpoint",
     "PredictionWriter": "prediction_writer",
+    "RichModelSummary": "rich_model_summary",
+    "RichProgressBar": "rich_progress_bar",
+    "RichProgressBarTheme": "rich_progress_bar",
     "SpikeDetection": "spike_detection",
     "StochasticWeightAveraging": "stochastic_weight_averaging",
     "TQDMProgressBar": "tqdm_progress_bar",

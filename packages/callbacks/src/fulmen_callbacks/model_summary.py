@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fulmen.callback import Callback
 from fulmen.rank import rank_zero_info
+from fulmen.summary import ModelSummary as Summary
 from fulmen.summary import summarize
 
 if TYPE_CHECKING:
@@ -30,4 +31,8 @@ class ModelSummary(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._max_depth != 0 and trainer.is_global_zero:
-            rank_zero_info("\n%s", summarize(pl_module, max_depth=self._max_depth))
+            self.show(summarize(pl_module, max_depth=self._max_depth))
+
+    def show(self, summary: Summary) -> None:
+        """Print a summary; a subclass may do so in its own way."""
+        rank_zero_info("\n%s", summary)

@@ -167,7 +167,7 @@ class TQDMProgressBar(ProgressBar):
     def _new_bar(self, description: str, leave: bool, line: int = 0, **arguments: Any) -> Any:
         if self.is_disabled:
             arguments["disable"] = True  # only then is it named: TQDM_DISABLE decides otherwise
-        return (Tqdm if _is_live(sys.stdout) else LineTqdm)(
+        return (Tqdm if is_live(sys.stdout) else LineTqdm)(
             desc=description,
             position=2 * self._process_position + line,
             leave=leave,
@@ -408,7 +408,7 @@ class TQDMProgressBar(ProgressBar):
         bar = self._bars[name]
         bar.n = n
         if metrics is not None:
-            bar.set_postfix_str(_in_words(metrics), refresh=False)
+            bar.set_postfix_str(self._in_words(metrics), refresh=False)
         now_s = time.monotonic()
         if not isinstance(bar, LineTqdm):
             bar.refresh()
@@ -417,6 +417,9 @@ class TQDMProgressBar(ProgressBar):
         else:
             return
         self._next_draw_s = now_s + self._interval_s
+
+    def _in_words(self, metrics: Mapping[str, Any]) -> str:
+        return _in_words(metrics)
 
     def _finish(self, name: str) -> None:
         """Draw the end of what stands alone; what is nested only vanishes."""
@@ -452,7 +455,7 @@ class TQDMProgressBar(ProgressBar):
         self._redirected = []
 
 
-def _is_live(stream: Any) -> bool:
+def is_live(stream: Any) -> bool:
     """Return whether ``stream`` can show a line that changes: a terminal or a notebook."""
     return "ipykernel" in sys.modules or bool(getattr(stream, "isatty", lambda: False)())
 

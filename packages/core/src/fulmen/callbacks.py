@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from fulmen_callbacks.model_summary import ModelSummary
     from fulmen_callbacks.on_exception_checkpoint import OnExceptionCheckpoint
     from fulmen_callbacks.prediction_writer import PredictionWriter
+    from fulmen_callbacks.rich_model_summary import RichModelSummary
+    from fulmen_callbacks.rich_progress_bar import RichProgressBar
     from fulmen_callbacks.spike_detection import SpikeDetection
     from fulmen_callbacks.stochastic_weight_averaging import StochasticWeightAveraging
     from fulmen_callbacks.throughput_monitor import ThroughputMonitor
@@ -49,6 +51,8 @@ __all__ = [
     "ModelSummary",
     "OnExceptionCheckpoint",
     "PredictionWriter",
+    "RichModelSummary",
+    "RichProgressBar",
     "SpikeDetection",
     "StochasticWeightAveraging",
     "TQDMProgressBar",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -246,12 +247,19 @@ def make_callbacks(option: dict[str, Any], debugging: Debugging) -> list[Callbac
             "`enable_progress_bar=False` was passed together with a progress bar; leave one of them out"
         )
     if not has_bar and _wanted(option["enable_progress_bar"], "tqdm_progress_bar"):
-        callbacks.append(load(CALLBACKS, "tqdm_progress_bar")())
+        callbacks.append(load(CALLBACKS, _live_or("rich_progress_bar", "tqdm_progress_bar"))())
     if _wanted(option["enable_model_summary"], "model_summary"):
         summary = load(CALLBACKS, "model_summary")
         if not any(isinstance(one, summary) for one in callbacks):
-            callbacks.append(summary())
+            callbacks.append(load(CALLBACKS, _live_or("rich_model_summary", "model_summary"))())
     return sorted(callbacks, key=lambda callback: callback.run_order)
+
+
+def _live_or(rich: str, plain: str) -> str:
+    """Return the name of the callback drawn by rich where that is installed and somebody watches, else the other."""
+    watched = "ipykernel" in sys.modules or bool(getattr(sys.stdout, "isatty", lambda: False)())
+    there = watched and rich in installed(CALLBACKS) and importlib.util.find_spec("rich") is not None
+    return rich if there else plain
 
 
 def _wanted(switch: bool | None, name: str) -> bool:
