@@ -52,6 +52,7 @@ def _messages(folder: Path, key: str) -> Iterator[tuple[str, dict[str, Any], byt
 
 
 class TestCometLoggerConforms(LoggerConformance):
+    sdk_modules = ("comet_ml",)
     own_points: ClassVar = frozenset({"process duration"})
 
     def make(self, folder: Path) -> Logger:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -233,3 +235,75 @@ def test_an_expected_failure_that_passes_is_a_failure_and_every_kit_is_collected
     outcome = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "1 failed, 3 passed" in outcome.stdout, outcome.stdout
     assert "[XPASS(strict)] a reason" in outcome.stdout
+
+
+class Chatty(LinesLogger):
+    """Asks somebody on the network."""
+
+    def open(self, run: RunInfo) -> None:
+        with contextlib.suppress(OSError), socket.socket() as connection:
+            connection.connect(("192.0.2.1", 80))
+
+
+class Everywhere(LinesLogger):
+    """Writes from every rank."""
+
+    def log_hyperparams(self, params: Mapping[str, Any]) -> None:
+        super().log_hyperparams(params)
+
+    def ensure_open(self, run: RunInfo | None = None) -> None:
+        super().ensure_open(run)
+        self.path.touch()
+
+    def shut(self, status: str) -> None:
+        self.path.touch()
+
+
+class Amnesic(LinesLogger):
+    """Keeps rows in memory, and forgets them when it is opened anew."""
+
+    def open(self, run: RunInfo) -> None:
+        self.rows: list[tuple[dict[str, Any], int | None]] = []
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        self.rows.append((dict(metrics), step))
+
+    def save(self) -> None:
+        while self.rows:
+            super().log_metrics(*self.rows.pop(0))
+
+    def close(self, status: str) -> None:
+        pass
+
+
+class Slipping(LinesLogger):
+    """Loses every 5000th row."""
+
+    count = 0
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        self.count += 1
+        if self.count % 5000:
+            super().log_metrics(metrics, step)
+
+
+@pytest.mark.parametrize(
+    ("fault", "test", "arguments"),
+    [
+        (Chatty, "test_without_a_server_it_needs_no_network", ()),
+        (Everywhere, "test_in_another_rank_it_is_silent", ()),
+        (Amnesic, "test_an_outage_costs_no_point", ("middle",)),
+        (Slipping, "test_ten_thousand_points", None),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_faults_that_need_another_world_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[LinesLogger], test: str, arguments: Any
+) -> None:
+    class Kit(LinesLoggerConforms):
+        def make(self, folder: Path) -> Logger:
+            return fault(folder)
+
+    further = () if arguments is None else (monkeypatch, *arguments)
+    with pytest.raises((AssertionError, KeyError)):
+        getattr(Kit(), test)(tmp_path, *further)

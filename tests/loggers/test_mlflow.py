@@ -72,6 +72,7 @@ def _files(store: Path, run_id: str) -> dict[str, bytes]:
 
 
 class TestMLFlowLoggerConforms(LoggerConformance):
+    sdk_modules = ("mlflow",)
     expected_failures: ClassVar = {"test_infinities_are_kept": "MLflow's databases keep the largest float instead"}
 
     @pytest.fixture(autouse=True)

@@ -151,6 +151,8 @@ def read_scale(folder: Path, run_id: str) -> Found:
 
 @pytest.mark.sdk("neptune_scale")
 class TestNeptuneScaleConforms(LoggerConformance):
+    sdk_modules = ("neptune", "neptune_scale")
+
     def make(self, folder: Path) -> Logger:
         logger: Logger = make_logger(folder, "neptune-scale")
         return logger
@@ -202,6 +204,7 @@ def read_classic(root: Path, run_id: str) -> Found:
 
 @pytest.mark.sdk("neptune")
 class TestNeptuneClassicConforms(LoggerConformance):
+    sdk_modules = ("neptune", "neptune_scale")
     expected_failures: ClassVar[Mapping[str, str]] = {
         "test_nan_is_kept": "Neptune 1.x drops it",
         "test_infinities_are_kept": "Neptune 1.x drops them",

@@ -59,6 +59,7 @@ def _hparams(events: Any) -> dict[str, Any]:
 
 
 class TestTensorBoardLoggerConforms(LoggerConformance):
+    sdk_modules = ("tensorboard",)
     relative_tolerance = 2**-24  # it keeps 32-bit floats
     own_points = frozenset({"hp_metric"})
 

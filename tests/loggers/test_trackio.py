@@ -57,6 +57,8 @@ def _several(key: str) -> str:
 
 
 class TestTrackioLoggerConforms(LoggerConformance):
+    sdk_modules = ("trackio",)
+
     def make(self, folder: Path) -> Logger:
         logger: Logger = make_logger()
         return logger

@@ -132,6 +132,8 @@ def _config(folder: Path, run_id: str) -> dict[str, Any]:
 
 
 class TestWandbLoggerConforms(LoggerConformance):
+    sdk_modules = ("wandb",)
+
     def make(self, folder: Path) -> Logger:
         logger: Logger = make_logger(folder)
         return logger

@@ -88,7 +88,8 @@ class ScaleClient:
     def file(self, path: str, source: Path) -> None:
         """Keep a copy of a file, for Neptune itself keeps only where it was."""
         if self._files is not None:
-            kept = self._place(path, source.name)
+            parent, _, name = path.rpartition("/")
+            kept = self._place(parent, name)
             shutil.copyfile(source, kept)
             self.run.assign_files(dict(_checked({path: File(kept, mime_type="application/octet-stream")})))
 

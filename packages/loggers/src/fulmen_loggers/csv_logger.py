@@ -137,7 +137,8 @@ class CSVLogger(FolderLogger):
 
     def open(self, run: RunInfo) -> None:
         os.makedirs(self.log_dir, exist_ok=True)
-        self._file = MetricsFile(os.path.join(self.log_dir, "metrics.csv"), self._flush_every)
+        if self._file is None:  # else it could not be closed, and holds rows that were not written
+            self._file = MetricsFile(os.path.join(self.log_dir, "metrics.csv"), self._flush_every)
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         self._metrics_file.append(scalars(metrics, self._prefix), step)

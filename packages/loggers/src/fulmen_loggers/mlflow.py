@@ -216,10 +216,10 @@ class MLFlowLogger(Logger):
         import yaml
 
         # The layout that programs of this field know.
-        with self._files(_legal(Path(checkpoint.name).stem)) as folder:
+        with self._files(Path(checkpoint.name).stem) as folder:
             (folder / "metadata.yaml").write_text(yaml.safe_dump(checkpoint.metadata), encoding="utf-8")
             (folder / "aliases.txt").write_text(str(list(checkpoint.aliases)), encoding="utf-8")
-            target = folder / _legal(checkpoint.name)
+            target = folder / checkpoint.name
             if checkpoint.path.is_dir():
                 shutil.copytree(checkpoint.path, target)
             else:

@@ -17,15 +17,20 @@ from __future__ import annotations
 
 import copy
 import enum
+import functools
 import io
+import itertools
 import math
 import pickle
 import socket
 import struct
+import subprocess
+import sys
+import threading
 import wave
 import zlib
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -50,6 +55,7 @@ from fulmen.logger import (
     LogsText,
     LogsVideo,
     MetricPoint,
+    NoExperiment,
     RunInfo,
     SavedCheckpoint,
 )
@@ -57,6 +63,7 @@ from fulmen.media import Image
 from fulmen.registry import LOGGERS, check_interface
 from fulmen.testing.conformance import Conformance
 from fulmen.tracking.run import Run
+from fulmen.tracking.service import Backoff
 from fulmen.video import Video
 
 #: One black dot.
@@ -152,6 +159,12 @@ class LoggerConformance(Conformance):
     #: floats.
     relative_tolerance: ClassVar[float] = 0.0
 
+    #: Top-level modules of the service's SDK, which must not be imported with the plug-in's package.
+    sdk_modules: ClassVar[Sequence[str]] = ()
+
+    #: Whether :meth:`make` returns a logger that talks to a server, on this machine or elsewhere.
+    is_online: ClassVar[bool] = False
+
     #: Keys of points that the service or the logger adds by itself.
     own_points: ClassVar[frozenset[str]] = frozenset()
 
@@ -181,6 +194,48 @@ class LoggerConformance(Conformance):
         monkeypatch.setattr(socket.socket, "connect", refuse)
         self._logger(tmp_path)
         assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+    def test_the_package_imports_no_sdk(self, tmp_path: Path) -> None:
+        if not self.sdk_modules:
+            pytest.skip("`sdk_modules` names no SDK")
+        package = type(self._logger(tmp_path)).__module__.partition(".")[0]
+        program = f"import sys, {package}; print(*sys.modules)"
+        outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert set(self.sdk_modules).isdisjoint(outcome.stdout.split())
+
+    def test_in_another_rank_it_is_silent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        logger = self._logger(tmp_path)
+        before = set(tmp_path.rglob("*"))
+        monkeypatch.setenv("RANK", "1")
+        logger.log_metrics({"loss": 1.0}, step=0)
+        logger.log_hyperparams({"lr": 0.1})
+        assert isinstance(logger.experiment, NoExperiment)
+        logger.shut("success")
+        assert set(tmp_path.rglob("*")) == before
+
+    def test_without_a_server_it_needs_no_network(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        if self.is_online:
+            pytest.skip(f"{type(self._logger(tmp_path)).__name__} talks to a server here")
+        asked: list[object] = []
+        connect = socket.socket.connect
+
+        def refuse(self: socket.socket, address: Any) -> None:
+            # An SDK may talk to a process of its own on this machine.
+            if self.family == getattr(socket, "AF_UNIX", None) or str(address[0]) in ("127.0.0.1", "localhost", "::1"):
+                connect(self, address)
+                return
+            asked.append(address)
+            raise OSError("there is no network")
+
+        monkeypatch.setattr(socket.socket, "connect", refuse)
+        monkeypatch.setattr(
+            socket, "create_connection", lambda address, *args, **kwargs: refuse(socket.socket(), address)
+        )
+        logger = self._logger(tmp_path)
+        logger.log_metrics({"loss": 1.0}, step=0)
+        logger.shut("success")
+        assert not asked
+        self._assert_points(tmp_path, logger, {"loss": [(0, 1.0)]})
 
     def test_experiment_opens_it(self, tmp_path: Path) -> None:
         logger = self._logger(tmp_path)
@@ -362,6 +417,22 @@ class LoggerConformance(Conformance):
         points = self.read_back(tmp_path, logger).points
         assert list(points["loss"]) == [(1, 1.0)]
         assert bool(refusal) != ([(0, 0.75)] in [list(series) for series in points.values()])
+
+    def test_ten_thousand_points(self, tmp_path: Path) -> None:
+        logger = self._logger(tmp_path)
+        logger.ensure_open()
+        points = [MetricPoint({"loss": 1.0 / (step + 1)}, step, 1.75e9 + 0.01 * step) for step in range(10_000)]
+        if isinstance(logger, LogsMetricBatches):
+            for start in range(0, len(points), 1000):
+                logger.log_metric_batch(points[start : start + 1000])
+        else:
+            for point in points:
+                logger.log_metrics(point.metrics, point.step)
+        logger.shut("success")
+        stored = self.read_back(tmp_path, logger).points["loss"]
+        assert [step for step, _ in stored] == list(range(10_000))
+        expected = [point.metrics["loss"] for point in points]
+        assert [value for _, value in stored] == pytest.approx(expected, rel=self.relative_tolerance, abs=0)
 
     def test_the_same_key_twice_in_a_step(self, tmp_path: Path) -> None:
         logger = self._logger(tmp_path)
@@ -632,6 +703,36 @@ class LoggerConformance(Conformance):
         assert _is_same_param(stored["lr"], 0.1)
         assert _is_same_param(stored["net/depth"], 2)
 
+    @pytest.mark.parametrize("when", ["start", "middle", "close"])
+    def test_an_outage_costs_no_point(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+        """The service is away when the run starts, comes and goes, or is away at the end."""
+        logger = self._logger(tmp_path)
+        methods = {"start": ["open"], "middle": ["log_metrics", "log_metric_batch", "save"], "close": ["close"]}[when]
+        outages = {"start": {1, 2}, "middle": {1, 2, 4, 6, 7, 8, 9}, "close": {1}}[when]
+        calls = itertools.count(1)
+
+        def flaky(method: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(method)
+            def call(self: Logger, *args: Any, **kwargs: Any) -> Any:
+                if threading.current_thread().name.startswith("fulmen-") and next(calls) in outages:
+                    raise ConnectionError("the service is away")
+                return method(self, *args, **kwargs)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in methods:
+                if hasattr(type(logger), name):
+                    patch.setattr(type(logger), name, flaky(getattr(type(logger), name)))
+            run = _run(tmp_path, logger)
+            for step in range(20):
+                run.log_metrics({"loss": float(step)}, step=step)
+                if step % 4 == 3:
+                    run.finalize("success")
+            run.close("success")
+        logger.close("success")
+        self._assert_points(tmp_path, logger, {"loss": [(step, float(step)) for step in range(20)]})
+
     def test_a_run_delivers_all_that_the_service_can_show(self, tmp_path: Path) -> None:
         logger = self._logger(tmp_path)
         run = _run(tmp_path, logger)
@@ -704,7 +805,7 @@ class LoggerConformance(Conformance):
 
 def _run(folder: Path, logger: Logger) -> Run:
     run_folder = Path(logger.log_dir) if logger.log_dir else folder / "run"
-    return Run(run_folder, [logger], name="kit", version="version_0")
+    return Run(run_folder, [logger], name="kit", version="version_0", backoff=Backoff(first_s=0.001, longest_s=0.01))
 
 
 def _flat(params: Mapping[str, Any], parent: str = "") -> dict[str, Any]:
