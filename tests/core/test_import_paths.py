@@ -101,7 +101,7 @@ def test_from_pytorch_reaches_our_own_modules() -> None:
 
 def test_old_paths_and_names_warn_once_with_the_modern_line() -> None:
     sys.modules.pop("fulmen.core.lightning", None)
-    with pytest.warns(OldSpellingWarning, match=r"FUL105.*`from fulmen.module import LightningModule`") as caught:
+    with pytest.warns(OldSpellingWarning, match=r"FUL105.*`from fulmen import LightningModule`") as caught:
         from fulmen.core.lightning import LightningModule
     assert LightningModule is pl.LightningModule
     assert caught[0].filename == __file__

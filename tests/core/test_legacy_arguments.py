@@ -291,6 +291,8 @@ def test_arguments_that_became_callbacks(tmp_path: Path) -> None:
     trainer, messages = made(early_stop_callback=True)
     assert trainer.early_stopping_callback.monitor == "val_loss"
     assert "`Trainer(callbacks=[EarlyStopping('val_loss')])`" in messages[0]
+    _, messages = made(early_stop_callback=pl.callbacks.EarlyStopping("loss"))
+    assert "`Trainer(early_stop_callback=EarlyStopping(...))`" in messages[0]
     trainer, messages = made(progress_bar_refresh_rate=20, process_position=1)
     bar = trainer.progress_bar_callback
     assert (bar._refresh_rate, bar._process_position) == (20, 1)

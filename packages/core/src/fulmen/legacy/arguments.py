@@ -92,7 +92,7 @@ def modern_arguments(given: dict[str, Any], old: dict[str, Any]) -> tuple[dict[s
             raise MisconfigurationException(
                 f"`Trainer` has no argument `{name}` (it was given {value!r}){nearest(name, given)}"
             )
-        say_old("FUL101", f"`Trainer({name}={value!r})`", _modern_line(new, given))
+        say_old("FUL101", f"`Trainer({name}={_shown(value)})`", _modern_line(new, given))
         for key in ("resume_from", "loader_mode", "truncated_bptt_steps"):
             if key in new:
                 setattr(carried, key, new.pop(key))
@@ -161,6 +161,13 @@ def _modern_line(new: Modern, given: Mapping[str, Any]) -> str:
         return f"`Trainer(callbacks=[{names}])`" if names else "nothing in its place"
     words = ", ".join(f"{key}={item!r}" for key, item in new.items() if given.get(key) != item or key == "accelerator")
     return f"`Trainer({words})`" if words else "nothing in its place"
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a program spells it; a callback without its address."""
+    from fulmen.callback import Callback
+
+    return f"{type(value).__name__}(...)" if isinstance(value, Callback) else repr(value)
 
 
 def _spelled(callback: Any) -> str:

@@ -228,7 +228,7 @@ def found_in(owner: str, name: str) -> Any:
     from fulmen.legacy.spelling import say_old
 
     if not module.startswith("legacy."):  # the objects of `legacy` say themselves, when used, what to write
-        say_old(_FUL105, f"`{dotted}`", f"`from fulmen.{module} import {attribute}`")
+        say_old(_FUL105, f"`{dotted}`", _modern_imports([(module, attribute)]))
     return _resolve(module, attribute)
 
 
@@ -300,11 +300,24 @@ def _unknown(path: str, name: str) -> str:
 def _say_old(path: str) -> None:
     from fulmen.legacy.spelling import say_old
 
-    places = _places(OLD_PATHS[path]).values()
-    modern = ", ".join(
-        f"`from {module.strip('()') if module.startswith('(') else f'fulmen.{module}'} import {name}`"
-        for module, name in places
-        if not module.startswith("legacy.")
+    modern = _modern_imports(
+        [(module, name) for module, name in _places(OLD_PATHS[path]).values() if not module.startswith("legacy.")]
     )
     if modern:
         say_old(_FUL105, f"`import fulmen.{path}`", modern)
+
+
+def _modern_imports(names: list[tuple[str, str]]) -> str:
+    """Return the lines that import names (module and name there) from where programs have them today."""
+    import fulmen
+
+    of_module: dict[str, list[str]] = {}
+    for module, name in names:
+        if name in fulmen.__all__:
+            place = "fulmen"
+        elif name in _listed("utilities"):
+            place = "fulmen.utilities"
+        else:
+            place = module.strip("()") if module.startswith("(") else f"fulmen.{module}"
+        of_module.setdefault(place, []).append(name)
+    return " and ".join(f"`from {place} import {', '.join(listed)}`" for place, listed in of_module.items())
