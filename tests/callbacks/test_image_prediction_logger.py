@@ -111,6 +111,7 @@ def test_right_and_wrong_are_told_apart(tmp_path: Path, knows: bool, right: int)
     assert (of_color(picture[3], RED) > 0) == (right < 12)
 
 
+@pytest.mark.filterwarnings("ignore:FUL003")
 def test_samples_are_the_first_of_validation_and_stay_the_same(tmp_path: Path) -> None:
     asked: list[Tensor] = []
 

@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(ROOT.glob("packages/*/src"))
 PUBLIC_FACES = {
+    "fulmen.advice",
     "fulmen.audio",
     "fulmen.callback",
     "fulmen.datamodule",
@@ -27,6 +28,7 @@ PUBLIC_FACES = {
     "fulmen.metric",
     "fulmen.module",
     "fulmen.optimizers",
+    "fulmen.preflight",
     "fulmen.rank",
     "fulmen.seed",
     "fulmen.shared_parameters",

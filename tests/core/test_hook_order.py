@@ -136,7 +136,8 @@ def recording(base: type, who: str, hooks: Any) -> type:
 
 
 def trainer(max_epochs: int, **options: Any) -> fulmen.Trainer:
-    callback = recording(fulmen.Callback, "C", CALLBACK_HOOKS)()
+    hooks = [name for name in CALLBACK_HOOKS if name != "on_preflight"]  # which the standard trainer does not have
+    callback = recording(fulmen.Callback, "C", hooks)()
     return fulmen.Trainer(
         accelerator="cpu",
         max_epochs=max_epochs,

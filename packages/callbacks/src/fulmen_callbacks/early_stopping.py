@@ -17,6 +17,7 @@ from fulmen_callbacks._schedule import fits, looks_at_epoch_end, missing_monitor
 
 if TYPE_CHECKING:
     from fulmen.module import LightningModule
+    from fulmen.preflight import Plan
     from fulmen.trainer import Trainer
 
 _log = logging.getLogger("fulmen")
@@ -110,6 +111,13 @@ class EarlyStopping(Callback):
     @property
     def state_key(self) -> str:
         return self._generate_state_key(monitor=self.monitor, mode=self.mode)
+
+    def on_preflight(self, trainer: Trainer, pl_module: LightningModule, plan: Plan) -> None:
+        owner = f"EarlyStopping(monitor={self.monitor!r})"
+        if not self._looks_at_epoch_end(trainer) and not plan.validates:
+            plan.never(owner, "it looks after each validation, and there is none")
+        elif self.strict:
+            plan.needs(self.monitor, owner)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if fits(trainer) and self._looks_at_epoch_end(trainer):

@@ -17,6 +17,7 @@ from fulmen_callbacks._prediction_grid import Prediction, draw_grid, to_pixels
 
 if TYPE_CHECKING:
     from fulmen.module import LightningModule
+    from fulmen.preflight import Plan
     from fulmen.trainer import Trainer
 
 _CHUNK = 32  #: pictures that go through the model at once
@@ -92,6 +93,9 @@ class ImagePredictionLogger(Callback):
         if self.samples is not None and not self._images and stage in ("fit", "validate"):
             with _unchanged(pl_module):
                 self._take_given()
+
+    def on_preflight(self, trainer: Trainer, pl_module: LightningModule, plan: Plan) -> None:
+        plan.logs(self)  # no numbers, whatever `predict` does with the module
 
     def on_validation_batch_end(
         self,

@@ -15,6 +15,7 @@ from fulmen_callbacks._schedule import log_is_due
 
 if TYPE_CHECKING:
     from fulmen.module import LightningModule
+    from fulmen.preflight import Plan
     from fulmen.trainer import Trainer
 
 _FIRST_GROUP = "/pg1"
@@ -70,6 +71,9 @@ class LearningRateMonitor(Callback):
     def wants(self, hook: str) -> bool:
         needless = {"step": "on_train_epoch_start", "epoch": "on_train_batch_start"}
         return self.logging_interval is None or hook != needless[self.logging_interval]
+
+    def on_preflight(self, trainer: Trainer, pl_module: LightningModule, plan: Plan) -> None:
+        plan.logs(self, *(f"{key}*" for _, _, keys in self._named(trainer) for key in keys))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         keys = [key for _, _, keys in self._named(trainer) for key in keys]

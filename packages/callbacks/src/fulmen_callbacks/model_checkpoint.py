@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from fulmen.advice import advise
 from fulmen.callback import Checkpoint
 from fulmen.errors import MisconfigurationException
 from fulmen.rank import rank_zero_info
@@ -32,6 +33,7 @@ from fulmen_callbacks._schedule import (
 
 if TYPE_CHECKING:
     from fulmen.module import LightningModule
+    from fulmen.preflight import Plan
     from fulmen.trainer import Trainer
 
 _WORST = {"min": torch.inf, "max": -torch.inf}
@@ -172,6 +174,42 @@ class ModelCheckpoint(Checkpoint):
         if self.dirpath not in (None, folder):
             self._start_ranking()  # another trainer's run: what the one before saved is not its to remove
         self.dirpath = folder
+
+    def on_preflight(self, trainer: Trainer, pl_module: LightningModule, plan: Plan) -> None:
+        why = self._never_due(trainer, plan)
+        if why and not self.save_last:  # which is written at the end, come what may
+            trigger, reason = why
+            plan.never(f"ModelCheckpoint({trigger})", reason)
+        elif self.monitor is not None and not why:
+            plan.needs(self.monitor, f"ModelCheckpoint(monitor={self.monitor!r})")
+        if self._dirpath_is_given and self.save_top_k != 0:
+            self._look_for_others(trainer.ckpt_path)
+
+    def _look_for_others(self, resumed: str | None) -> None:
+        """Advise where the folder holds checkpoints that are neither of this run nor of the one that it continues."""
+        folder = str(self.dirpath)
+        if not files.is_local(folder) or (resumed is not None and _absolute(os.path.dirname(resumed)) == folder):
+            return
+        others = [str(path) for path in Path(folder).glob(f"*{self.FILE_EXTENSION}") if str(path) not in self._written]
+        if others:
+            advise(
+                "FUL024",
+                f"`ModelCheckpoint(dirpath={folder!r})`: the folder holds {len(others)} checkpoints of other runs "
+                f"({os.path.basename(min(others))}, ...); give each run a folder of its own, or leave dirpath off",
+            )
+
+    def _never_due(self, trainer: Trainer, plan: Plan) -> tuple[str, str] | None:
+        """Return the trigger that does not come in this fit, and why; ``None`` where it comes or may come."""
+        steps, interval, epochs = self._every_n_train_steps, self._train_time_interval, self._every_n_epochs
+        if steps and not plan.has_step(steps):
+            return f"every_n_train_steps={steps}", f"training ends after {plan.last_step:.0f} optimizer steps"
+        if interval is not None and interval.total_seconds() > plan.seconds:
+            return f"train_time_interval={interval}", f"training ends after {plan.seconds:.0f} seconds"
+        if epochs and not plan.has_epoch(epochs):
+            return f"every_n_epochs={epochs}", f"training ends after {plan.last_epoch:.0f} epochs"
+        if epochs and not self._saves_at_epoch_end(trainer) and not plan.validates:
+            return f"every_n_epochs={epochs}", "it saves after validations, and there is none"
+        return None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._handled_step = 0
@@ -457,10 +495,14 @@ class ModelCheckpoint(Checkpoint):
         self.best_model_path = state_dict["best_model_path"]
         folder = state_dict.get("dirpath")
         if folder != self.dirpath:
-            rank_zero_info(
-                f"the checkpoints go to {self.dirpath}, but before it was {folder}: the ranking starts "
-                f"anew, and the files there are left alone"
+            message = (
+                f"the checkpoints go to {self.dirpath}, but before it was {folder}: the ranking starts anew, and the "
+                "files there are left alone"
             )
+            if self._dirpath_is_given:
+                advise("FUL025", message)
+            else:  # each run has a folder of its own
+                rank_zero_info(message)
             return
         self.best_model_score = state_dict["best_model_score"]
         self.current_score = state_dict.get("current_score")

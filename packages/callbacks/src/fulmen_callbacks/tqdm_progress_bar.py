@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from tqdm.auto import tqdm as _Tqdm
 
+from fulmen.advice import advise
 from fulmen.callback import ProgressBar
 
 if TYPE_CHECKING:
@@ -137,7 +138,10 @@ class TQDMProgressBar(ProgressBar):
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """Return what the bar ends with: the run's version and the values logged with ``prog_bar=True``."""
         version = {} if self._run_version is None else {"v_num": self._run_version}
-        return {**version, **trainer.progress_bar_metrics}
+        logged = trainer.progress_bar_metrics
+        if version and "v_num" in logged:
+            advise("FUL039", "`self.log('v_num', ..., prog_bar=True)` hides the run's version in the bar; rename it")
+        return {**version, **logged}
 
     @property
     def sanity_check_description(self) -> str:

@@ -112,8 +112,6 @@ def silence(*codes: str) -> None:
 
 def is_silent(code: str) -> bool:
     """Return whether a code was silenced, by :func:`silence` or by the environment."""
-    if os.environ.get("POSSIBLE_USER_WARNINGS", "").lower() in ("off", "0"):  # the field's standard switch
-        return True
     outside = os.environ.get("FULMEN_SILENCE", "").replace(",", " ").split()
     return not {code, "all"}.isdisjoint({*outside, *_silent})
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from fulmen.module import LightningModule
+    from fulmen.preflight import Plan
     from fulmen.trainer import Trainer
 
 #: Version of this interface: a plug-in declares the one that it was written for, ``interface = (1, 0)``.
@@ -88,6 +89,14 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Run when ``fit`` ends."""
+
+    def on_preflight(self, trainer: Trainer, pl_module: LightningModule, plan: Plan) -> None:
+        """Run once before the first batch, after the sanity check: the time to say what cannot work.
+
+        Raise ``fulmen.errors.MisconfigurationException`` for what is sure to fail later. Call ``plan.needs(key,
+        owner)`` for a logged key that must be there, and ``plan.never(owner, why)`` where this callback will do
+        nothing. Not called in a ``fast_dev_run``.
+        """
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Run before the validation batches that ``fit`` tries first."""

@@ -55,10 +55,11 @@ class LoggedMetrics:
 
     @property
     def callback_metrics(self) -> dict[str, Tensor]:
-        """Key -> 0-d tensor: what callbacks monitor."""
+        """Key -> 0-d tensor: what callbacks monitor. What a program writes into it stays."""
         if self.active is not None:
             self._callback.update(self.active.for_callbacks(self.inside_batches, self.dataloader_idx))
-        return as_tensors(self._callback)
+        self._callback.update(as_tensors(self._callback))
+        return self._callback
 
     @property
     def logged_metrics(self) -> dict[str, Tensor]:

@@ -56,6 +56,7 @@ class Schedule:
     """When training ends, and when it validates, logs and steps."""
 
     max_epochs: int  #: -1 for no limit
+    has_no_limit: bool  #: whether ``max_epochs`` is the default of a program that set no limit at all
     min_epochs: int
     max_steps: int  #: optimizer steps, -1 for no limit
     min_steps: int
@@ -85,8 +86,9 @@ class Schedule:
         """Validate the arguments that say when things happen, and fill in their defaults."""
         max_steps = -1 if max_steps is None else max_steps
         max_steps = _whole("max_steps", max_steps, least=-1, fix="use -1 for no limit")
+        has_no_limit = max_epochs is None and max_steps == -1 and max_time is None
         if max_epochs is None:
-            max_epochs = 1000 if max_steps == -1 and max_time is None else -1
+            max_epochs = 1000 if has_no_limit else -1
         max_epochs = _whole("max_epochs", max_epochs, least=-1, fix="use -1 for no limit")
         if min_epochs is None:  # with a least number of steps, the first epoch is finished
             min_epochs = 1 if min_steps and max_epochs != 0 else 0
@@ -117,6 +119,7 @@ class Schedule:
             )
         return cls(
             max_epochs=max_epochs,
+            has_no_limit=has_no_limit,
             min_epochs=min_epochs,
             max_steps=max_steps,
             min_steps=min_steps,

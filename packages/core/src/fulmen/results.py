@@ -460,6 +460,10 @@ class Results:
 
     # ------------------------------------------------------------------------------------ reading
 
+    def epoch_keys(self) -> set[str]:
+        """Return the keys under which callbacks find what was logged here over an epoch, now or in an epoch before."""
+        return {key for slot in self._slots if slot.on_epoch for key in (slot.key, slot.epoch_key)}
+
     def fold(self) -> None:
         """Add up what is pending in every slot."""
         for slot in self._slots:

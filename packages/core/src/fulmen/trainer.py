@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from fulmen import defaults
+from fulmen import defaults, preflight
 from fulmen.advice import advise
 from fulmen.callback import AccumulationSchedule, Callback, Checkpoint, ProgressBar
 from fulmen.checkpoint.random_state import set_random_state
@@ -494,6 +494,7 @@ class Trainer:
                 set_random_state(ours["random_state"])
             del checkpoint, ours
         self.state.stage = RunningStage.TRAINING
+        self._preflight(loop)
         with torch.autograd.set_detect_anomaly(self._debugging.detect_anomaly):
             loop.run()
         for hook in hooks.on_fit_end:
@@ -693,6 +694,23 @@ class Trainer:
                     validation.try_out(self._limits.sanity_val_steps)
             for hook in hooks.on_sanity_check_end:
                 hook()
+
+    def _preflight(self, loop: FitLoop) -> None:
+        """Say what is known to be wrong before an epoch is spent on it."""
+        plan = loop.plan()
+        if self._debugging.fast_dev_run or not plan.trains:
+            return
+        if self._schedule.has_no_limit and not self.early_stopping_callbacks:
+            advise(
+                "FUL009",
+                "none of max_epochs, max_steps and max_time is set, so training ends after 1000 epochs; set one, "
+                "max_epochs=-1 for no limit",
+            )
+        preflight.look_at_device(self._accelerator.kind, self._precision.name)
+        validation = loop.validation.results.epoch_keys() if loop.validation is not None else set()
+        logged = {*self._logged.callback_metrics, *validation}
+        assert self._hooks is not None
+        preflight.check_fit(plan, self.lightning_module, self._hooks, self._callbacks, self._schedulers, logged)
 
     def _run_validation(self, validation: EvaluationLoop) -> None:
         with self._without_gradients():

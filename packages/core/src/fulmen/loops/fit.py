@@ -9,6 +9,7 @@ one place.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -41,6 +42,7 @@ from fulmen.loops.turns import Turns
 from fulmen.module import LightningModule
 from fulmen.optimizers import SchedulerConfig
 from fulmen.options import Debugging, Schedule
+from fulmen.preflight import Plan
 from fulmen.progress import Progress
 from fulmen.results import Results
 from fulmen.seed import isolate_rng
@@ -180,6 +182,38 @@ class FitLoop:
             self.is_last_batch = not progress.batch_in_epoch < self.max_batches < float("inf")
             progress.batch_in_epoch = 0
         self.epoch_random_state = epoch_random_state if progress.inside_epoch else None
+
+    def plan(self) -> Plan:
+        """Return what this fit is about to do, as far as it can be known; called after :meth:`set_up`."""
+        schedule, progress, batches = self._schedule, self._progress, self.max_batches
+        accumulate = self._optimization.accumulate
+        steps = math.ceil(batches / accumulate) if batches != math.inf else batches  # of an epoch, at most
+        last_step = schedule.max_steps if schedule.max_steps >= 0 else math.inf
+        last_epoch = schedule.max_epochs if schedule.max_epochs >= 0 else math.inf
+        if not self._module.automatic_optimization:
+            steps = math.inf  # the program steps as often as it likes
+        elif steps and math.inf not in (steps, last_step):
+            last_epoch = min(last_epoch, progress.epoch + math.ceil((last_step - progress.global_step) / steps))
+        if math.inf not in (last_epoch, steps):
+            last_step = min(last_step, progress.global_step + (last_epoch - progress.epoch) * steps)
+        plan = Plan(
+            first_epoch=progress.epoch,
+            last_epoch=last_epoch,
+            first_step=progress.global_step,
+            last_step=last_step,
+            batches=batches,
+            validates=False,
+            seconds=schedule.max_time_s if schedule.max_time_s is not None else math.inf,
+            accumulate=accumulate,
+        )
+        plan.validates = self.validation is not None and not self.validation.skip and self._validates_ever(plan)
+        return plan
+
+    def _validates_ever(self, plan: Plan) -> bool:
+        every = self._schedule.check_val_every_n_epoch
+        if every is not None:
+            return plan.has_epoch(every)
+        return self._schedule.val_check_interval_s is not None or plan.last_epoch * plan.batches >= self.val_check_batch
 
     # --------------------------------------------------------------------------------------------- running
 
@@ -541,8 +575,8 @@ class FitLoop:
                 if value is None:
                     advise(
                         "FUL015",
-                        f"ReduceLROnPlateau looks at {config.monitor!r}, which was not logged"
-                        f"{nearest(str(config.monitor), metrics)}, so it does nothing (strict=False)",
+                        f"ReduceLROnPlateau (strict=False) does nothing, for {config.monitor!r} was not logged"
+                        f"{nearest(str(config.monitor), metrics)}",
                     )
                     continue
             self._results.scope = self._results.scope_of("lr_scheduler_step")
