@@ -459,3 +459,14 @@ def test_ful035_and_ful036_are_given_by_plans() -> None:
         "FUL036: `Saves(every=9)` never acts in this fit: training ends before"
     ]
     assert {"FUL035", "FUL036"} <= set(advice.CODES)
+
+
+def test_functions_imported_where_they_are_used_are_read_too() -> None:
+    class Imports(Model):
+        def on_train_epoch_end(self) -> None:
+            from fulmen.gradients import grad_norm
+
+            grad_norm(self, 2)
+
+    with pytest.raises(MisconfigurationException, match="nothing logs 'val_los'"):
+        fit(Imports(), "val_los")

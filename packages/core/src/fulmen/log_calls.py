@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib.util
 import inspect
 import re
 import sys
@@ -17,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-#: Packages whose functions log nothing through a module that they are handed.
-_SILENT_PACKAGES = frozenset([*sys.stdlib_module_names, "torch", "numpy", "torchvision", "torchmetrics"])
+#: Packages whose functions log nothing through a module that they are handed; this one's own are among them.
+_SILENT_PACKAGES = frozenset([*sys.stdlib_module_names, "fulmen", "torch", "numpy", "torchvision", "torchmetrics"])
 _METHODS = ("log", "log_dict", "log_metrics")
 _ANYTHING = ".*"
 
@@ -129,6 +130,7 @@ class _Visitor(ast.NodeVisitor):
         self._globals: Mapping[str, Any] = (
             vars(sys.modules.get(owner.__module__, builtins)) if isinstance(owner, type) else owner.__globals__
         )
+        self._imported: dict[str, Any] = {}  # inside functions
         self._carriers: set[str] = set()
         self.literals: set[str] = set()
 
@@ -141,6 +143,14 @@ class _Visitor(ast.NodeVisitor):
         self._carriers = before
 
     visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        name = "." * node.level + (node.module or "")
+        module = importlib.util.resolve_name(name, self._globals.get("__package__"))
+        is_silent = module.partition(".")[0] in _SILENT_PACKAGES  # whether it was imported already or not
+        for alias in node.names:
+            found = _logs_nothing if is_silent else getattr(sys.modules.get(module), alias.name, None)
+            self._imported[alias.asname or alias.name] = found
 
     def visit_Call(self, node: ast.Call) -> None:
         func = node.func
@@ -228,7 +238,7 @@ class _Visitor(ast.NodeVisitor):
         if isinstance(func, ast.Attribute) and self._is_of_a_library(func.value):
             return
         if isinstance(func, ast.Name):
-            found = self._globals.get(func.id, vars(builtins).get(func.id))
+            found = {**vars(builtins), **self._globals, **self._imported}.get(func.id)
         elif isinstance(func, ast.Attribute):
             if isinstance(func.value, ast.Call) and isinstance(func.value.func, ast.Name):
                 if func.value.func.id == "super":
@@ -247,6 +257,10 @@ class _Visitor(ast.NodeVisitor):
         if isinstance(value, ast.Name):
             return isinstance(self._globals.get(value.id), ModuleType) or "log" in value.id.lower()
         return isinstance(value, ast.Attribute) and ("log" in value.attr.lower() or value.attr == "experiment")
+
+
+def _logs_nothing() -> None:
+    """Stands for every function of a package that is known to log nothing."""
 
 
 def _is_callback_metrics(node: ast.expr) -> bool:
