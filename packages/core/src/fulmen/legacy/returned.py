@@ -115,7 +115,7 @@ def _code_of_class(cls: type) -> Iterator[CodeType]:
             continue
         seen.add(function.__code__)
         yield from _nested(function.__code__)
-        package = function.__module__.partition(".")[0]
+        package = (function.__module__ or "").partition(".")[0]
         for name in function.__code__.co_names:
             value = function.__globals__.get(name)
             if isinstance(value, FunctionType) and value.__module__.partition(".")[0] == package:
