@@ -37,8 +37,9 @@ from fulmen.checkpoint.training_state import (
 )
 from fulmen.compilation import compile_in_place, compile_options, uncompiled
 from fulmen.data.combined import is_collection
+from fulmen.data.dataloader_iter import check_dataloader_iter, takes_dataloader_iter
 from fulmen.data.loaders import LoaderSource
-from fulmen.data.preparation import Prepare, preparation
+from fulmen.data.preparation import Prepare, overrides_transfer, preparation
 from fulmen.datamodule import LightningDataModule
 from fulmen.errors import MisconfigurationException
 from fulmen.graph import Graph
@@ -362,7 +363,7 @@ class Trainer:
             self._load_for_evaluation(ckpt_path, fitted, weights_only)
             self._hooks = HookTable(self, module, self._callbacks, self.profiler)
             limit = self._limits.predict
-            loop = PredictionLoop(module, self._hooks, source, self._prepare(), self._precision, limit)
+            loop = PredictionLoop(module, self._hooks, source, self._prepare("predict_step"), self._precision, limit)
             self._prediction = loop
             self._logged.clear()
             loop.set_up()
@@ -527,7 +528,7 @@ class Trainer:
             hooks=hooks,
             source=self._source("train_dataloader", self._given_train_loaders),
             limit=self._limits.train,
-            prepare=self._prepare(),
+            prepare=self._prepare("training_step"),
             optimization=self._optimization,
             schedulers=self._schedulers,
             validation=self._validation_loop(self._given_val_loaders),
@@ -590,7 +591,7 @@ class Trainer:
             stage, limit, name = "test", self._limits.test, "limit_test_batches"
         module = self.lightning_module
         self._evaluation = EvaluationLoop(
-            stage, module, hooks, source, self._prepare(), self._precision, self._logged, limit, name
+            stage, module, hooks, source, self._prepare(f"{stage}_step"), self._precision, self._logged, limit, name
         )
         return self._evaluation
 
@@ -736,7 +737,7 @@ class Trainer:
             module,
             hooks,
             source,
-            self._prepare(),
+            self._prepare("validation_step"),
             self._precision,
             self._logged,
             self._limits.val,
@@ -746,7 +747,13 @@ class Trainer:
     def _without_gradients(self) -> Any:
         return torch.inference_mode() if self._debugging.inference_mode else torch.no_grad()
 
-    def _prepare(self) -> Prepare | None:
+    def _prepare(self, step: str) -> Prepare | None:
+        """Return what brings a batch to a step; ``None`` where nothing does, or the step fetches by itself."""
+        if takes_dataloader_iter(getattr(self.lightning_module, step)):
+            overridden = overrides_transfer(self.lightning_module, self._datamodule)
+            again = step == "training_step" and any(isinstance(one, torch.optim.LBFGS) for one in self._optimizers)
+            check_dataloader_iter(step, overridden, again)
+            return None
         move = self.profiler.wrap(action_of(self._strategy, "batch_to_device"), self._strategy.batch_to_device)
         return preparation(
             self.lightning_module,

@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 Prepare = Callable[[Any, int], Any]
 
 
+def overrides_transfer(module: LightningModule, datamodule: LightningDataModule | None) -> bool:
+    """Return whether a hook of batch transfer is overridden."""
+    from fulmen.datamodule import LightningDataModule
+    from fulmen.module import LightningModule
+
+    hooks = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+    return any(
+        is_overridden(hook, module, LightningModule)
+        or (datamodule is not None and is_overridden(hook, datamodule, LightningDataModule))
+        for hook in hooks
+    )
+
+
 def preparation(
     module: LightningModule,
     datamodule: LightningDataModule | None,

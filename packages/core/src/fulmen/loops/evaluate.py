@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from fulmen.data.combined import CombinedLoader, length_of
+from fulmen.data.dataloader_iter import ENDED, DataLoaderIter, takes_dataloader_iter
 from fulmen.data.loader_advice import look_at_evaluation_loaders
 from fulmen.data.loaders import (
     LoaderSource,
@@ -15,6 +16,7 @@ from fulmen.data.loaders import (
     combine,
     limited,
     set_epoch,
+    with_last_flag,
 )
 from fulmen.data.preparation import Prepare
 from fulmen.hardware.precision import Precision
@@ -138,6 +140,9 @@ class EvaluationLoop:
         name = f"{stage}_step"
         step = self._precision.around(evaluation_step(getattr(self._module, name), name, several))
         step = self._hooks.of_strategy(name, step)
+        fetches = takes_dataloader_iter(getattr(self._module, name))
+        if fetches:
+            step = DataLoaderIter.ending(step)
         of_loaders: list[dict[str, Any]] = []
         for dataloader_idx, loader in self._loaders(combined):
             scope_idx = dataloader_idx if several else None
@@ -149,6 +154,10 @@ class EvaluationLoop:
             self.dataloader_idx = dataloader_idx
             seen = self._seen.get(dataloader_idx, 0)
             batch_idx = -1
+            feed: DataLoaderIter | None = None
+            if fetches:
+                feed = DataLoaderIter(with_last_flag(iter(loader)), results, dataloader_idx=dataloader_idx)
+                loader = (one for one, _ in feed.steps())
             for batch_idx, batch in enumerate(loader):
                 if prepare is not None:
                     results.scope = transfer_scope
@@ -157,10 +166,15 @@ class EvaluationLoop:
                 results.known_batch_size = None
                 if start_hooks:
                     results.scope = start_scope
+                    shown = batch if feed is None else feed.batch  # that step fetches later: the last one's batch
                     for hook in start_hooks:
-                        hook(batch, batch_idx, dataloader_idx)
+                        hook(shown, batch_idx, dataloader_idx)
                 results.scope = step_scope
                 output = step(batch, batch_idx, dataloader_idx)
+                if feed is not None:
+                    if output is ENDED:
+                        break
+                    batch = feed.batch
                 if end_hooks:
                     results.scope = end_scope
                     for hook in end_hooks:
@@ -220,6 +234,8 @@ def evaluation_step(step: Callable[..., Any], name: str, several: bool) -> Calla
 
     from fulmen.errors import MisconfigurationException
 
+    if takes_dataloader_iter(step):
+        return lambda dataloader_iter, *_: step(dataloader_iter)
     try:
         parameters = list(inspect.signature(step).parameters.values())
     except (TypeError, ValueError):

@@ -20,6 +20,7 @@ from torch import nn
 from fulmen.advice import advise
 from fulmen.checkpoint.random_state import get_random_state, set_random_state
 from fulmen.data.combined import CombinedLoader, length_of
+from fulmen.data.dataloader_iter import ENDED, DataLoaderIter, takes_dataloader_iter
 from fulmen.data.loader_advice import LoaderWait, look_at_training_loaders
 from fulmen.data.loaders import (
     LoaderSource,
@@ -297,6 +298,11 @@ class FitLoop:
         logged.inside_batches = state.inside_batches = True
         self._ended_early = False
         accumulate = optimization.accumulate
+        feed: DataLoaderIter | None = None
+        if takes_dataloader_iter(self._module.training_step):
+            run_batch = DataLoaderIter.ending(run_batch)
+            feed = DataLoaderIter(iterator, results, batch_idx)
+            iterator = feed.steps()
 
         for batch, is_last in iterator:
             self.is_last_batch = is_last
@@ -307,7 +313,8 @@ class FitLoop:
             results.known_batch_size = None
             if start_hooks and batch is not None:
                 results.scope = start_scope
-                if any([hook(batch, batch_idx) == -1 for hook in start_hooks]):  # noqa: C419  every hook must run
+                shown = batch if feed is None else feed.batch  # that step fetches later: the last one's batch
+                if any([hook(shown, batch_idx) == -1 for hook in start_hooks]):  # noqa: C419  every hook must run
                     self._ended_early = self.is_last_batch = True
                     progress.batches += 1
                     self._step_schedulers("epoch", plateau=False)
@@ -316,6 +323,12 @@ class FitLoop:
             outputs = run_batch(batch, batch_idx, stepping) if batch is not None else None
             if batch is None:
                 self._say_skipped()
+            if feed is not None:
+                if outputs is ENDED:
+                    self._step_schedulers("epoch", plateau=False)
+                    break
+                batch, is_last = feed.batch, feed.done
+                self.is_last_batch = is_last
 
             batch_idx += 1
             progress.batches += 1

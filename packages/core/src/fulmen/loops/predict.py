@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from fulmen.data.combined import CombinedLoader, length_of
+from fulmen.data.dataloader_iter import ENDED, DataLoaderIter, takes_dataloader_iter
 from fulmen.data.loader_advice import look_at_evaluation_loaders
 from fulmen.data.loaders import (
     LoaderSource,
@@ -14,8 +16,10 @@ from fulmen.data.loaders import (
     combine,
     limited,
     noting_samples,
+    with_last_flag,
 )
 from fulmen.data.preparation import Prepare
+from fulmen.errors import MisconfigurationException
 from fulmen.hardware.precision import Precision
 from fulmen.hooks import HookTable
 from fulmen.loops.evaluate import evaluation_step
@@ -109,7 +113,17 @@ class PredictionLoop:
         step = hooks.of_strategy("predict_step", step)
         self._call("on_predict_epoch_start")
         predictions: list[list[Any]] = [[] for _ in combined.flattened]
-        started = batches(combined, self.source.name)
+        started: Iterable[Any] = batches(combined, self.source.name)
+        feed: DataLoaderIter | None = None
+        if takes_dataloader_iter(module.predict_step):
+            if several:
+                raise MisconfigurationException(
+                    "`predict_step(self, dataloader_iter)` goes through one loader, but there are "
+                    f"{len(combined.flattened)}; define `predict_step(self, batch, batch_idx, dataloader_idx=0)`"
+                )
+            feed = DataLoaderIter(with_last_flag(batch for batch, _, _ in started), results)
+            started = ((one, batch_idx, 0) for batch_idx, (one, _) in enumerate(feed.steps()))
+            step = DataLoaderIter.ending(step)
         for batch, batch_idx, dataloader_idx in hooks.profiler.wrap_iterator("[_PredictionLoop].predict_next", started):
             self.batch_idx, self.dataloader_idx = batch_idx, dataloader_idx
             if self._noted:
@@ -117,8 +131,12 @@ class PredictionLoop:
             if prepare is not None:
                 batch = prepare(batch, dataloader_idx)
             for hook in hooks.on_predict_batch_start:
-                hook(batch, batch_idx, dataloader_idx)
+                hook(batch if feed is None else feed.batch, batch_idx, dataloader_idx)
             output = step(batch, batch_idx, dataloader_idx)
+            if feed is not None:
+                if output is ENDED:
+                    break
+                batch = feed.batch
             for hook in hooks.on_predict_batch_end:
                 hook(output, batch, batch_idx, dataloader_idx)
             if keep:

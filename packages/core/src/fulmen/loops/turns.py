@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from torch import nn
 from torch.optim import Optimizer
 
+from fulmen.data.dataloader_iter import takes_dataloader_iter
 from fulmen.errors import MisconfigurationException, nearest
 from fulmen.hardware.precision import Precision
 from fulmen.hooks import HookTable
@@ -165,6 +166,11 @@ def _step_of(module: LightningModule, named: NamedOptimizer) -> Callable[..., An
             f"the optimizer {named.name!r} has no step function: `{type(module).__name__}` defines no `{step}`"
             f"{nearest(str(step), methods)}; define `{step}(self, batch, batch_idx)`, which returns its loss, or name "
             "another method as 'step'"
+        )
+    if takes_dataloader_iter(found):
+        raise MisconfigurationException(
+            f"the step {step!r} of the optimizer {named.name!r} takes `dataloader_iter`, but several optimizers share "
+            f"a batch; define `{step}(self, batch, batch_idx)`, or fetch and step by hand in `training_step`"
         )
     return found  # type: ignore[no-any-return]
 
