@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 from fulmen.data.combined import CombinedLoader, length_of
@@ -113,7 +113,7 @@ class PredictionLoop:
         step = hooks.of_strategy("predict_step", step)
         self._call("on_predict_epoch_start")
         predictions: list[list[Any]] = [[] for _ in combined.flattened]
-        started: Iterable[Any] = batches(combined, self.source.name)
+        started: Iterator[Any] = batches(combined, self.source.name)
         feed: DataLoaderIter | None = None
         if takes_dataloader_iter(module.predict_step):
             if several:

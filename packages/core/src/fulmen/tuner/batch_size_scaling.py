@@ -157,7 +157,7 @@ def _run(trial: Trainer) -> None:
     with trial._without_gradients():
         if fn is TrainerFn.PREDICTING:
             prediction = trial._prediction = PredictionLoop(
-                module, hooks, source, trial._prepare(), trial._precision, trial._limits.predict
+                module, hooks, source, trial._prepare("predict_step"), trial._precision, trial._limits.predict
             )
             prediction.set_up()
             prediction.run(keep=False)
