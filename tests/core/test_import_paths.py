@@ -40,7 +40,8 @@ OF_OURS = [
     (path, name)
     for path in sorted(TABLES)
     for name, (module, _) in import_paths._places(TABLES[path]).items()
-    if module not in FACES and importlib.util.find_spec(module.strip("()") if "(" in module else f"fulmen.{module}")
+    if module not in (*FACES, "cli")
+    and importlib.util.find_spec(module.strip("()") if "(" in module else f"fulmen.{module}")
 ]
 
 

@@ -297,6 +297,12 @@ def test_arguments_that_became_callbacks(tmp_path: Path) -> None:
     bar = trainer.progress_bar_callback
     assert (bar._refresh_rate, bar._process_position) == (20, 1)
     assert "`Trainer(callbacks=[TQDMProgressBar(refresh_rate=20)])`" in messages[0]
+    if "device_stats_monitor" in installed(CALLBACKS):
+        trainer, messages = made(log_gpu_memory="all")
+        assert "`Trainer(callbacks=[DeviceStatsMonitor()])`" in messages[0]
+        assert "DeviceStatsMonitor" in [type(one).__name__ for one in trainer.callbacks]
+    trainer, messages = made(stochastic_weight_avg=True)
+    assert "StochasticWeightAveraging(swa_lrs=1e-2)" in messages[0]
     trainer, _ = made(accumulate_grad_batches={0: 2, 1: 3}, **{**QUIET, "max_epochs": 2})
     trainer.fit(Small())
     assert trainer.global_step == 3 + 2

@@ -137,6 +137,7 @@ OLD_PATHS: dict[str, dict[str, str]] = {
     "root_module.root_module": {"module": "LightningModule"},
     "trainer.supporters": {"data.combined": "CombinedLoader"},
     "utilities.apply_func": {"data.transfer": "move_data_to_device"},
+    "utilities.cli": {"cli": "LightningArgumentParser LightningCLI SaveConfigCallback"},
     "utilities.cloud_io": {"(torch)": "load"},
     "utilities.distributed": {"rank": _RANK},
     "utilities.model_utils": {"hooks": "is_overridden"},
@@ -210,7 +211,7 @@ class _Loader:
 
 _FACES = ("callbacks", "loggers", "metrics")
 #: modules of ours that `import fulmen` leaves out, although programs name them as its attributes
-_LAZY = ("cli", "demos", "profilers")
+_LAZY = ("cli", "demos", "profilers", "tuner")
 
 
 def found_in(owner: str, name: str) -> Any:
