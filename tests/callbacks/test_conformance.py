@@ -15,12 +15,14 @@ from fulmen_callbacks import (
     BackboneFinetuning,
     BaseFinetuning,
     BasePredictionWriter,
+    BatchSizeFinder,
     DeviceStatsMonitor,
     EarlyStopping,
     EMAWeightAveraging,
     GradientAccumulationScheduler,
     ImagePredictionLogger,
     LambdaCallback,
+    LearningRateFinder,
     LearningRateMonitor,
     ModelCheckpoint,
     ModelPruning,
@@ -235,3 +237,28 @@ class TestRichModelSummary(CallbackConformance):
     def make(self) -> Callback:
         pytest.importorskip("rich")
         return RichModelSummary()
+
+
+class TestLearningRateFinder(CallbackConformance):
+    def make(self) -> Callback:
+        return LearningRateFinder(num_training_steps=14, update_attr=False)  # the kit's module has no such attribute
+
+    def make_another(self) -> Callback:
+        return LearningRateFinder(num_training_steps=5, mode="linear", update_attr=False)
+
+
+class TestBatchSizeFinder(CallbackConformance):
+    observes = False  # it changes the loaders
+
+    def make(self) -> Callback:
+        return _FindsForTheKit(max_trials=2)
+
+    def make_another(self) -> Callback:
+        return _FindsForTheKit(mode="binsearch", max_trials=1)
+
+
+class _FindsForTheKit(BatchSizeFinder):
+    """The kit's module has no batch size, so it is given one; its loaders stay as they are."""
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        pl_module.batch_size = 4

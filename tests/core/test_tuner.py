@@ -457,12 +457,13 @@ def test_modules_that_no_rate_can_be_found_for(tmp_path: Path) -> None:
             Tuner(trainer(tmp_path)).lr_find(cls())
 
 
-def test_a_trial_run_tunes_nothing(tmp_path: Path) -> None:
+def test_a_trial_run_tunes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = trainer(tmp_path, fast_dev_run=True)
-    with pytest.warns(UserWarning, match="no learning rate is looked for, since `fast_dev_run` is on"):
+    with caplog.at_level(logging.INFO, "fulmen"):
         assert Tuner(run).lr_find(Noisy()) is None
-    with pytest.warns(UserWarning, match="no batch size is looked for"):
         assert Tuner(run).scale_batch_size(Noisy()) is None
+    assert "no learning rate is looked for, since `fast_dev_run` is on" in caplog.text
+    assert "no batch size is looked for" in caplog.text
 
 
 def test_errors_that_are_not_about_memory_are_raised(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from fulmen_callbacks.backbone_finetuning import BackboneFinetuning
     from fulmen_callbacks.base_finetuning import BaseFinetuning
     from fulmen_callbacks.base_prediction_writer import BasePredictionWriter, WriteInterval
+    from fulmen_callbacks.batch_size_finder import BatchSizeFinder
     from fulmen_callbacks.device_stats_monitor import DeviceStatsMonitor
     from fulmen_callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
     from fulmen_callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
     from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
     from fulmen_callbacks.lambda_callback import LambdaCallback
+    from fulmen_callbacks.learning_rate_finder import LearningRateFinder
     from fulmen_callbacks.learning_rate_monitor import LearningRateMonitor
     from fulmen_callbacks.model_checkpoint import ModelCheckpoint
     from fulmen_callbacks.model_pruning import ModelPruning
@@ -33,6 +35,7 @@ __all__ = [
     "BackboneFinetuning",
     "BaseFinetuning",
     "BasePredictionWriter",
+    "BatchSizeFinder",
     "DeviceStatsMonitor",
     "EMAWeightAveraging",
     "EarlyStopping",
@@ -40,6 +43,7 @@ __all__ = [
     "GradientAccumulationScheduler",
     "ImagePredictionLogger",
     "LambdaCallback",
+    "LearningRateFinder",
     "LearningRateMonitor",
     "ModelCheckpoint",
     "ModelPruning",
@@ -64,12 +68,14 @@ _MODULE_OF = {
     "BaseFinetuning": "base_finetuning",
     "BasePredictionWriter": "base_prediction_writer",
     "DeviceStatsMonitor": "device_stats_monitor",
+    "BatchSizeFinder": "batch_size_finder",
     "EMAWeightAveraging": "weight_averaging",
     "EarlyStopping": "early_stopping",
     "EarlyStoppingReason": "early_stopping",
     "GradientAccumulationScheduler": "gradient_accumulation_scheduler",
     "ImagePredictionLogger": "image_prediction_logger",
     "LambdaCallback": "lambda_callback",
+    "LearningRateFinder": "learning_rate_finder",
     "LearningRateMonitor": "learning_rate_monitor",
     "ModelCheckpoint": "model_checkpoint",
     "ModelPruning": "model_pruning",

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from fulmen_callbacks.backbone_finetuning import BackboneFinetuning
     from fulmen_callbacks.base_finetuning import BaseFinetuning
     from fulmen_callbacks.base_prediction_writer import BasePredictionWriter
+    from fulmen_callbacks.batch_size_finder import BatchSizeFinder
     from fulmen_callbacks.device_stats_monitor import DeviceStatsMonitor
     from fulmen_callbacks.early_stopping import EarlyStopping
     from fulmen_callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
     from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
     from fulmen_callbacks.lambda_callback import LambdaCallback
+    from fulmen_callbacks.learning_rate_finder import LearningRateFinder
     from fulmen_callbacks.learning_rate_monitor import LearningRateMonitor
     from fulmen_callbacks.model_checkpoint import ModelCheckpoint
     from fulmen_callbacks.model_pruning import ModelPruning
@@ -38,6 +40,7 @@ __all__ = [
     "BackboneFinetuning",
     "BaseFinetuning",
     "BasePredictionWriter",
+    "BatchSizeFinder",
     "Callback",
     "DeviceStatsMonitor",
     "EMAWeightAveraging",
@@ -45,6 +48,7 @@ __all__ = [
     "GradientAccumulationScheduler",
     "ImagePredictionLogger",
     "LambdaCallback",
+    "LearningRateFinder",
     "LearningRateMonitor",
     "ModelCheckpoint",
     "ModelPruning",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fulmen.errors import MisconfigurationException, nearest
+from fulmen.legacy import tuning
 from fulmen.legacy.spelling import say_old
 
 Modern = dict[str, Any]
@@ -19,6 +20,8 @@ class Carried:
     resume_from: Any = None
     loader_mode: str = "max_size_cycle"
     truncated_bptt_steps: int = 0
+    auto_lr_find: bool | str = False
+    auto_scale_batch_size: bool | str = False
 
 
 #: old name -> today's name, where only the name changed
@@ -93,7 +96,7 @@ def modern_arguments(given: dict[str, Any], old: dict[str, Any]) -> tuple[dict[s
                 f"`Trainer` has no argument `{name}` (it was given {value!r}){nearest(name, given)}"
             )
         say_old("FUL101", f"`Trainer({name}={_shown(value)})`", _modern_line(new, given))
-        for key in ("resume_from", "loader_mode", "truncated_bptt_steps"):
+        for key in ("resume_from", "loader_mode", "truncated_bptt_steps", *tuning.MODERN_LINES):
             if key in new:
                 setattr(carried, key, new.pop(key))
         further += new.pop("further_callbacks", ())
@@ -153,6 +156,9 @@ def _modern_line(new: Modern, given: Mapping[str, Any]) -> str:
         return f"`CombinedLoader(loaders, mode={new['loader_mode']!r})` as the training loader"
     if "truncated_bptt_steps" in new:
         return "manual optimization: a loop over `batch.split(steps, dim=1)` in `training_step`"
+    for name, line in tuning.MODERN_LINES.items():
+        if name in new:
+            return line if new[name] else "nothing in its place"
     if "bar" in new:
         arguments = ", ".join(f"{key}={value!r}" for key, value in new["bar"].items())
         return f"`Trainer(callbacks=[TQDMProgressBar({arguments})])`"
@@ -311,18 +317,6 @@ def _accumulate(value: dict[int, int]) -> Modern:
     return {"further_callbacks": [_plugin("gradient_accumulation_scheduler", value, spelling=spelling)]}
 
 
-def _not_here(name: str) -> Callable[[Any], Modern]:
-    def refuse(value: Any) -> Modern:
-        if not value:
-            return {}
-        raise MisconfigurationException(
-            f"`Trainer({name}={value!r})` is an old argument whose feature this version of fulmen-core does not have; "
-            "leave it off"
-        )
-
-    return refuse
-
-
 _TRANSLATED: dict[str, Callable[[Any], Modern]] = {
     "accelerator": _backend,
     "accumulate_grad_batches": _accumulate,
@@ -349,7 +343,8 @@ _TRANSLATED: dict[str, Callable[[Any], Modern]] = {
     "use_amp": lambda value: {"precision": "16-mixed"} if value else {},
     "weights_save_path": _weights_save_path,
     "weights_summary": _weights_summary,
-    **{name: _not_here(name) for name in ("auto_lr_find", "auto_scale_batch_size")},
+    "auto_lr_find": lambda value: {"auto_lr_find": value},
+    "auto_scale_batch_size": lambda value: {"auto_scale_batch_size": value},
 }
 
 #: every old name that the Trainer takes

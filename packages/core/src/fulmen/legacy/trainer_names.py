@@ -8,6 +8,7 @@ from typing import Any
 
 from fulmen.errors import nearest
 from fulmen.legacy.spelling import say_old
+from fulmen.legacy.tuning import tune_of, tuner_of
 
 
 def _on_gpu(trainer: Any) -> bool:
@@ -84,6 +85,8 @@ _NAMES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "val_percent_check": (lambda trainer: trainer.limit_val_batches, "`trainer.limit_val_batches`"),
     "test_percent_check": (lambda trainer: trainer.limit_test_batches, "`trainer.limit_test_batches`"),
     "nb_sanity_val_steps": (lambda trainer: trainer.num_sanity_val_steps, "`trainer.num_sanity_val_steps`"),
+    "tune": (tune_of, "`Tuner(trainer).lr_find(model)` or `Tuner(trainer).scale_batch_size(model)`"),
+    "tuner": (tuner_of, "`fulmen.tuner.Tuner(trainer)`"),
 }
 
 

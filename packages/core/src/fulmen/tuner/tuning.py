@@ -9,7 +9,7 @@ from typing import Any
 from fulmen.datamodule import LightningDataModule
 from fulmen.errors import MisconfigurationException, nearest
 from fulmen.module import LightningModule
-from fulmen.rank import rank_zero_info, rank_zero_warn
+from fulmen.rank import rank_zero_info
 from fulmen.state import RunningStage, TrainerFn, TrainerStatus
 from fulmen.trainer import Trainer, _split_datamodule
 from fulmen.tuner import batch_size_scaling, lr_finder
@@ -226,7 +226,7 @@ class Tuner:
 
     def _skips(self, what: str) -> bool:
         if self._trainer.fast_dev_run:
-            rank_zero_warn(f"no {what} is looked for, since `fast_dev_run` is on", stacklevel=3)
+            rank_zero_info("no %s is looked for, since `fast_dev_run` is on", what)
         return bool(self._trainer.fast_dev_run)
 
     def _refuse_callback(self, name: str) -> None:
