@@ -67,7 +67,7 @@ def test_tune_does_what_the_arguments_asked_for(tmp_path: Path) -> None:
 def test_a_word_names_the_attribute(tmp_path: Path) -> None:
     run, _ = trainer(tmp_path, auto_lr_find="rate")
     module = Model()
-    found = tune(run, module, lr_find_kwargs={"num_training": 30})
+    found = tune(run, module, lr_find_kwargs={"num_training": 30, "early_stop_threshold": None})
     assert module.rate == found["lr_find"].suggestion()
     assert module.learning_rate == 0.5
 
