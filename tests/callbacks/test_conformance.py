@@ -20,6 +20,7 @@ from fulmen_callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
     GradientAccumulationScheduler,
+    GradientStats,
     ImagePredictionLogger,
     LambdaCallback,
     LearningRateFinder,
@@ -262,3 +263,11 @@ class _FindsForTheKit(BatchSizeFinder):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         pl_module.batch_size = 4
+
+
+class TestGradientStats(CallbackConformance):
+    def make(self) -> Callback:
+        return GradientStats()
+
+    def make_another(self) -> Callback:
+        return GradientStats(float("inf"), depth=-1)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fulmen_callbacks.device_stats_monitor import DeviceStatsMonitor
     from fulmen_callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
     from fulmen_callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
+    from fulmen_callbacks.gradient_stats import GradientStats
     from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
     from fulmen_callbacks.lambda_callback import LambdaCallback
     from fulmen_callbacks.learning_rate_finder import LearningRateFinder
@@ -41,6 +42,7 @@ __all__ = [
     "EarlyStopping",
     "EarlyStoppingReason",
     "GradientAccumulationScheduler",
+    "GradientStats",
     "ImagePredictionLogger",
     "LambdaCallback",
     "LearningRateFinder",
@@ -73,6 +75,7 @@ _MODULE_OF = {
     "EarlyStopping": "early_stopping",
     "EarlyStoppingReason": "early_stopping",
     "GradientAccumulationScheduler": "gradient_accumulation_scheduler",
+    "GradientStats": "gradient_stats",
     "ImagePredictionLogger": "image_prediction_logger",
     "LambdaCallback": "lambda_callback",
     "LearningRateFinder": "learning_rate_finder",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fulmen_callbacks.device_stats_monitor import DeviceStatsMonitor
     from fulmen_callbacks.early_stopping import EarlyStopping
     from fulmen_callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
+    from fulmen_callbacks.gradient_stats import GradientStats
     from fulmen_callbacks.image_prediction_logger import ImagePredictionLogger
     from fulmen_callbacks.lambda_callback import LambdaCallback
     from fulmen_callbacks.learning_rate_finder import LearningRateFinder
@@ -46,6 +47,7 @@ __all__ = [
     "EMAWeightAveraging",
     "EarlyStopping",
     "GradientAccumulationScheduler",
+    "GradientStats",
     "ImagePredictionLogger",
     "LambdaCallback",
     "LearningRateFinder",
