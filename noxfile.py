@@ -170,7 +170,7 @@ def types(session: nox.Session) -> None:
     """Mypy, strict, on all packages and on the users' programs in tests/typing; Pyright on core and those."""
     # With every SDK, as in an editor: what is an error, or a needless ignore, depends on what is installed.
     packages = (
-        "core[testing]",
+        "core[cli,testing]",
         "loggers[comet,mlflow,neptune-scale,tensorboard,trackio,wandb]",
         "callbacks[parquet,rich]",
         "metrics",
