@@ -62,7 +62,6 @@ BAD: list[tuple[str, Any, str]] = [
         for stage in ("train", "val", "test", "predict")
         for value in (-1, -0.5, True, "half", NAN, INF)
     ),
-    ("limit_train_batches", 2.0, "`{name}` must be at most 1.0 as a fraction, but is 2.0; use 2 for that many batches"),
     ("limit_val_batches", 1.5, "`{name}` must be a fraction between 0.0 and 1.0, or a whole number of batches, but"),
     *(("overfit_batches", value, LIMIT) for value in (-1, "one")),
     *(("val_check_interval", value, LIMIT) for value in (-1, NAN)),
@@ -175,6 +174,12 @@ def test_whole_numbers_of_numpy_and_torch_are_numbers(number: Any) -> None:
 def test_fractions_of_numpy_and_torch_are_fractions(fraction: Any) -> None:
     limit = trainer(limit_val_batches=fraction).limit_val_batches
     assert (type(limit), limit) == (float, 0.5)
+
+
+def test_a_whole_number_written_as_a_fraction_counts_batches() -> None:
+    run = trainer(limit_train_batches=2.0, val_check_interval=4.0)
+    assert (type(run.limit_train_batches), run.limit_train_batches) == (int, 2)
+    assert (type(run.val_check_interval), run.val_check_interval) == (int, 4)
 
 
 def test_one_and_one_point_nought_differ() -> None:

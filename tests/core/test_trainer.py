@@ -150,6 +150,12 @@ def test_validation_runs_when_it_is_due(options: dict[str, Any], order: str) -> 
     assert "".join(letters[word] for word in model.seen) == order
 
 
+def test_an_interval_above_the_batches_matters_only_where_something_is_validated() -> None:
+    assert fit(val_check_interval=7, limit_val_batches=0)[0].global_step == 12
+    with pytest.raises(MisconfigurationException, match="`val_check_interval=7` is more than the 6 training batches"):
+        fit(val_check_interval=7)
+
+
 def test_a_validation_step_without_data_is_said() -> None:
     with pytest.warns(UserWarning, match="there is a `validation_step` but no `val_dataloader`"):
         fulmen.Trainer(**QUIET, max_epochs=1).fit(Model(), loader())

@@ -276,7 +276,7 @@ def _limit(name: str, value: Any, default: Limit = 1.0) -> Limit:
     if isinstance(value, float) and value > 1.0:
         if value != int(value):
             raise _bad(name, value, "a fraction between 0.0 and 1.0, or a whole number of batches")
-        raise _bad(name, value, "at most 1.0 as a fraction", f"use {int(value)} for that many batches")
+        return int(value)  # files of settings often say 2.0 for 2
     return value
 
 

@@ -158,7 +158,8 @@ class FitLoop:
     def _choose_val_check_batch(self) -> None:
         interval = self._schedule.val_check_interval
         if isinstance(interval, int):
-            if interval > self.max_batches and self._schedule.check_val_every_n_epoch is not None:
+            counts_in_epoch = self._schedule.check_val_every_n_epoch is not None
+            if interval > self.max_batches and counts_in_epoch and self.validation is not None:
                 raise MisconfigurationException(
                     f"`val_check_interval={interval}` is more than the {self.max_batches:.0f} training batches of an "
                     "epoch; use at most that many, check_val_every_n_epoch=None to count across epochs, or "
