@@ -365,8 +365,31 @@ def test_barebones_refuses_what_it_switches_off() -> None:
     trainer = fulmen.Trainer(accelerator="cpu", barebones=True, max_epochs=1)
     trainer.fit(Model(), loader(), loader(1))
     assert trainer.loggers == []
-    with pytest.raises(MisconfigurationException, match=r"`barebones=True`.*enable_progress_bar=True"):
-        fulmen.Trainer(barebones=True, enable_progress_bar=True)
+    refused: dict[str, Any] = {
+        "enable_progress_bar": True,
+        "num_sanity_val_steps": 2,
+        "log_every_n_steps": 10,
+        "fast_dev_run": True,
+        "detect_anomaly": True,
+    }
+    for name, value in refused.items():
+        with pytest.raises(MisconfigurationException, match=rf"`barebones=True`.*{name}={value}"):
+            fulmen.Trainer(barebones=True, **{name: value})
+    fulmen.Trainer(barebones=True, num_sanity_val_steps=0, log_every_n_steps=0, fast_dev_run=False)
+
+
+@pytest.mark.parametrize("inference_mode", [True, False])
+def test_inference_mode_is_for_evaluation_outside_of_fit(inference_mode: bool) -> None:
+    seen = []
+
+    class Sees(Model):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            seen.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+
+    trainer, model = fit(Sees(), max_epochs=1, inference_mode=inference_mode, limit_val_batches=1)
+    trainer.validate(model, loader(1), verbose=False)
+    assert seen == [(False, False), (inference_mode, False)]  # as Lightning 2.6.6 has it
+    assert trainer.reload_dataloaders_every_n_epochs == 0
 
 
 # ------------------------------------------------------------------------------------------------- folders

@@ -44,6 +44,11 @@ def apply_debugging(option: dict[str, Any], debugging: Debugging) -> None:
                     f"`barebones=True` measures the bare loop, so `{name}={option[name]!r}` cannot be had; leave it off"
                 )
             option[name] = False
+        for name in ("num_sanity_val_steps", "log_every_n_steps", "fast_dev_run", "detect_anomaly"):
+            if option[name]:
+                raise MisconfigurationException(
+                    f"`barebones=True` measures the bare loop, so `{name}={option[name]!r}` cannot be had; leave it off"
+                )
         option.update(num_sanity_val_steps=0, log_every_n_steps=0, profiler=None)
 
 

@@ -116,7 +116,8 @@ class Trainer:
         gradient_clip_algorithm: ``"norm"`` (default) or ``"value"``.
         deterministic: use deterministic algorithms; ``"warn"`` only warns where there is none.
         benchmark: let cuDNN search for the fastest algorithm.
-        inference_mode: evaluate under ``torch.inference_mode``; ``False`` for ``torch.no_grad``.
+        inference_mode: evaluate under ``torch.inference_mode``; ``False`` for ``torch.no_grad``, under which
+            validation inside ``fit`` always runs.
         use_distributed_sampler: give each process its part of the data.
         profiler: measure where time goes: ``"simple"``, ``"advanced"``, ``"pytorch"``, ``"xla"``, or a ``Profiler``.
         detect_anomaly: let autograd name the operation that made a NaN; slow.
@@ -745,7 +746,9 @@ class Trainer:
         )
 
     def _without_gradients(self) -> Any:
-        return torch.inference_mode() if self._debugging.inference_mode else torch.no_grad()
+        # Inside fit, a tensor that validation makes and keeps must still be good for training afterwards.
+        fits = self.state.fn is TrainerFn.FITTING
+        return torch.inference_mode() if self._debugging.inference_mode and not fits else torch.no_grad()
 
     def _prepare(self, step: str) -> Prepare | None:
         """Return what brings a batch to a step; ``None`` where nothing does, or the step fetches by itself."""
@@ -1232,6 +1235,11 @@ class Trainer:
     def val_check_batch(self) -> float:
         """Training batches between two validations."""
         return self._fit_loop.val_check_batch if self._fit_loop is not None else float("inf")
+
+    @property
+    def reload_dataloaders_every_n_epochs(self) -> int:
+        """Ask for the loaders anew every so many epochs; 0 for never."""
+        return self._schedule.reload_dataloaders_every_n_epochs
 
     @property
     def val_check_interval_s(self) -> float | None:
