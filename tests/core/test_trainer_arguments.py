@@ -70,5 +70,23 @@ def test_estimated_stepping_batches(case: dict[str, Any], expected: Any, tmp_pat
     compare(SCENARIOS["estimate"](fulmen, case, tmp_path), expected)
 
 
+@pytest.mark.parametrize("name", ["fit twice", "fit twice with a higher limit", "fit after test", "fit after validate"])
+def test_entry_points_one_after_the_other(name: str, tmp_path: Path) -> None:
+    for ours, theirs in zip(
+        SCENARIOS["sequence"](fulmen, SCENARIOS["SEQUENCES"][name], tmp_path), LIGHTNING["sequences"][name], strict=True
+    ):
+        compare(ours, theirs)
+
+
+def test_counters_of_fit_are_read_below_fit_loop(tmp_path: Path) -> None:
+    trainer = SCENARIOS["make_trainer"](fulmen, {"max_epochs": 2, "accumulate_grad_batches": 4}, tmp_path)
+    trainer.fit(SCENARIOS["make_module"](fulmen, {}))
+    loop = trainer.fit_loop
+    assert (loop.max_epochs, loop.max_steps, loop.max_batches, loop.epoch_loop.global_step) == (2, -1, 6, 4)
+    assert loop.epoch_progress.current.completed == 2
+    assert loop.epoch_loop._batches_that_stepped == 4
+    assert (loop.epoch_loop.batch_progress.total.ready, loop.epoch_loop.batch_progress.current.ready) == (12, 6)
+
+
 def test_every_difference_is_a_case() -> None:
     assert set(DIFFERENT) <= {SCENARIOS["name_of"](case) for case in (*SCENARIOS["FIT"], *SCENARIOS["ESTIMATES"])}

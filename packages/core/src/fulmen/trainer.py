@@ -51,6 +51,7 @@ from fulmen.hooks import HookTable, check_hook_names, is_overridden, taking
 from fulmen.hyperparameters import merged_hyperparameters
 from fulmen.logged import LoggedMetrics
 from fulmen.logger import FolderLogger, Logger, allocate_version
+from fulmen.loop_views import FitLoopView
 from fulmen.loops.evaluate import EvaluationLoop
 from fulmen.loops.fit import FitLoop
 from fulmen.loops.optimization import Optimization, clip_gradients
@@ -1399,6 +1400,11 @@ class Trainer:
         """The prediction loaders, once they were asked for."""
         loop = self._prediction
         return loop.combined.iterables if loop is not None and loop.combined is not None else None
+
+    @property
+    def fit_loop(self) -> FitLoopView:
+        """Limits and counters of training, under the names that programs read: ``fit_loop.max_epochs``."""
+        return FitLoopView(self)
 
     @property
     def predict_loop(self) -> PredictionLoop:
