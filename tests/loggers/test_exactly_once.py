@@ -29,7 +29,7 @@ class Saves(Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         if trainer.global_step % 7 == 0:
             trainer.save_checkpoint("last.ckpt")
-        time.sleep(0.004)
+        time.sleep(0.03)
 
 class Model(fulmen.LightningModule):
     def __init__(self):

@@ -39,6 +39,11 @@ def _events(folder: str) -> Any:
     return events.Reload()
 
 
+def _in_time(events: Any) -> Any:
+    """Two files that were begun within a second are read by their names, whose counters `10` comes before `9`."""
+    return sorted(events, key=lambda event: event.wall_time)
+
+
 def _words(events: Any) -> list[tuple[str, int, str]]:
     return [
         (tag.removesuffix("/text_summary"), event.step, event.tensor_proto.string_val[0].decode("utf-8"))
@@ -116,7 +121,7 @@ class TestTensorBoardLoggerConforms(LoggerConformance):
                 tables.append(StoredTable(key, step, columns, rows))
         return ReadBack(
             points={
-                tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]
+                tag: [(event.step, event.value) for event in _in_time(events.Scalars(tag))] for tag in events.Tags()["scalars"]
             },
             hparams=_hparams(events),
             images=images,
@@ -162,7 +167,7 @@ def test_hyperparams_stand_beside_metrics(
     logger.log_hyperparams({"lr": 0.1, "net": {"depth": 2}}, *arguments)
     logger.shut("success")
     events = _events(logger.log_dir)
-    assert {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]} == points
+    assert {tag: [event.value for event in _in_time(events.Scalars(tag))] for tag in events.Tags()["scalars"]} == points
     assert _hparams(events) == ({"lr": 0.1, "net/depth": 2.0} if points else {})
     written = yaml.safe_load(Path(logger.log_dir, "hparams.yaml").read_text(encoding="utf-8"))
     assert written == {"lr": 0.1, "net": {"depth": 2}}
