@@ -33,6 +33,7 @@ PUBLIC_FACES = {
     "fulmen.seed",
     "fulmen.shared_parameters",
     "fulmen.summary",
+    "fulmen.tuner",
     "fulmen.video",
     "fulmen.vision",
 }

@@ -121,7 +121,8 @@ class TestTensorBoardLoggerConforms(LoggerConformance):
                 tables.append(StoredTable(key, step, columns, rows))
         return ReadBack(
             points={
-                tag: [(event.step, event.value) for event in _in_time(events.Scalars(tag))] for tag in events.Tags()["scalars"]
+                tag: [(event.step, event.value) for event in _in_time(events.Scalars(tag))]
+                for tag in events.Tags()["scalars"]
             },
             hparams=_hparams(events),
             images=images,

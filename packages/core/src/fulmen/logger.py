@@ -570,7 +570,9 @@ class SavedCheckpoint:
     aliases: tuple[str, ...]  #: ``"latest"``, and ``"best"`` where it was the best of its callback
     step: int  #: where training stood
     score: float | None = None  #: its value of the metric that ranks
-    callback: Mapping[str, Any] = field(default_factory=dict)  #: what wrote it: ``type``, ``monitor``, ``mode``, ...
+    callback: Mapping[str, Any] = field(
+        default_factory=dict[str, Any]
+    )  #: what wrote it: ``type``, ``monitor``, ``mode``, ...
 
     @property
     def metadata(self) -> dict[str, Any]:

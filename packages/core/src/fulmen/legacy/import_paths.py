@@ -310,11 +310,10 @@ def _say_old(path: str) -> None:
 
 def _modern_imports(names: list[tuple[str, str]]) -> str:
     """Return the lines that import names (module and name there) from where programs have them today."""
-    import fulmen
-
+    top_level = sys.modules["fulmen"].__all__
     of_module: dict[str, list[str]] = {}
     for module, name in names:
-        if name in fulmen.__all__:
+        if name in top_level:
             place = "fulmen"
         elif name in _listed("utilities"):
             place = "fulmen.utilities"
