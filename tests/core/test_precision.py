@@ -71,6 +71,7 @@ def fit_once(precision: Any, model: Watching) -> fulmen.Trainer:
 F16, BF16, F32, F64 = torch.float16, torch.bfloat16, torch.float32, torch.float64
 
 
+@pytest.mark.filterwarnings("ignore:FUL031")
 @pytest.mark.parametrize(
     ("precision", "weight", "x", "out", "new"),
     [

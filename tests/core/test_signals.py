@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,14 @@ QUIET: dict[str, Any] = {
     "enable_checkpointing": False,
 }
 BATCHES = [torch.full((2, 3), float(number)) for number in range(6)]
+
+
+@pytest.fixture(autouse=True)
+def _listen_to_ctrl_c() -> Iterator[None]:
+    """What runs in the background, as CI may, ignores Ctrl-C from its start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Model(fulmen.LightningModule):
@@ -167,6 +176,7 @@ def test_a_fit_in_another_thread_leaves_signals_alone() -> None:
 
 PROGRAM = """
 import os, signal, sys, torch
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from torch.utils.data import DataLoader, Dataset
 import fulmen
 
