@@ -84,6 +84,7 @@ class Joining(BaseFinetuning):
             self.unfreeze_and_add_param_group(pl_module.backbone, optimizer)
 
 
+@pytest.mark.filterwarnings("ignore:FUL012")
 @pytest.mark.parametrize("interval", ["step", "epoch"])
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_schedulers_serve_what_joins(tmp_path: Path, name: str, interval: str) -> None:
@@ -94,6 +95,7 @@ def test_schedulers_serve_what_joins(tmp_path: Path, name: str, interval: str) -
     assert ratios == pytest.approx([0.1] * 12)
 
 
+@pytest.mark.filterwarnings("ignore:FUL012")
 @pytest.mark.parametrize("name", SCHEDULERS)
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_resumed_run_trains_what_trained_before(tmp_path: Path, name: str, epoch: int) -> None:

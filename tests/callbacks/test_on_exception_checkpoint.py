@@ -64,6 +64,7 @@ def test_the_next_fit_goes_on_where_this_one_failed(tmp_path: Path) -> None:
     assert not Path(callback.ckpt_path).exists()  # this one ended well
 
 
+@pytest.mark.filterwarnings("ignore:FUL024")
 def test_a_given_checkpoint_goes_first(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     trainer_of(tmp_path, ModelCheckpoint(kept)).fit(Failing(at=None))

@@ -30,6 +30,7 @@ def test_early_stopping(tmp_path: Path, case: dict[str, Any], expected: dict[str
     assert SCENARIOS["early_stopping"](fulmen, case, tmp_path) == expected
 
 
+@pytest.mark.filterwarnings("ignore:FUL024")
 @pytest.mark.parametrize(("case", "expected"), _cases("model_checkpoint"))
 def test_model_checkpoint(tmp_path: Path, case: dict[str, Any], expected: dict[str, Any]) -> None:
     assert SCENARIOS["model_checkpoint"](fulmen, case, tmp_path) == expected

@@ -8,7 +8,7 @@ from typing import Any
 
 from fulmen.advice import code_of
 from fulmen.callback import Callback
-from fulmen.hooks import is_overridden
+from fulmen.hooks import is_overridden, taking
 from fulmen.legacy.adapted import Adapted, argument_names, required_count
 from fulmen.legacy.alternating import Alternating
 from fulmen.legacy.hooks import OldHooks
@@ -208,10 +208,10 @@ def _saving_state(callback: Any, fn: Any) -> Adapter | None:
     """``on_save_checkpoint`` that returns the callback's state, with the checkpoint as an argument or without it."""
     if is_overridden("state_dict", callback, Callback):
         return None
-    takes_checkpoint = len(argument_names(fn)) != 2
+    call = taking(fn, 3)
 
     def on_save_checkpoint(trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
-        returned = fn(trainer, module, checkpoint) if takes_checkpoint else fn(trainer, module)
+        returned = call(trainer, module, checkpoint)
         if isinstance(returned, Mapping):
             say_old(
                 "FUL109",
