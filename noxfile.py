@@ -50,7 +50,7 @@ PYTEST = ("pytest", "pytest-timeout")
 # What the tests of a package need: our own wheels with their extras, then the packages of others.
 # The pictures of a callback are tested with every tracker, hence the loggers beside the callbacks.
 TEST_NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "core": (("core[cli,testing]",), ("torchvision", "onnx>=1.16", "onnxscript>=0.5")),
+    "core": (("core[cli,testing]",), ("torchvision", "onnx>=1.16", "onnxscript>=0.6")),
     "loggers": (("loggers[comet,mlflow,neptune-scale,tensorboard,trackio,wandb]", "core[testing]"), ()),
     "callbacks": (
         ("callbacks[parquet,rich]", "core[testing]", "loggers[comet,mlflow,neptune-scale,tensorboard,trackio,wandb]"),

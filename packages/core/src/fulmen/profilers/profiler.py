@@ -233,7 +233,11 @@ def open_file(path: str, mode: str) -> IO[Any]:
     if "://" in path:
         import fsspec  # only where a URL is used
 
-        opened: IO[Any] = fsspec.open(path, mode).open()
+        file_system, remote = fsspec.core.url_to_fs(path)
+        file_system.makedirs(os.path.dirname(remote), exist_ok=True)
+        if mode.startswith("a") and not file_system.exists(remote):  # which some file systems refuse
+            mode = mode.replace("a", "w")
+        opened: IO[Any] = file_system.open(remote, mode, **({} if "b" in mode else {"encoding": "utf-8"}))
         return opened
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     return open(path, mode, encoding=None if "b" in mode else "utf-8")
